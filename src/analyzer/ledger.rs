@@ -1,0 +1,408 @@
+//! The ledger: one place decides which record a spam belongs to, and makes batches count.
+//!
+//! [`Ledger::enter`] decides and gathers; nothing it does counts yet. [`Ledger::commit`] makes it
+//! count, by the protocol of "exactly once":
+//!
+//! 1. the archive is synced: every file the batch refers to is durable;
+//! 2. one transaction of the window store holds the batch and the names of its queue files;
+//! 3. the queue files are unlinked, and their directories synced;
+//! 4. only then may the next transaction forget the names.
+//!
+//! What fails for want of disk or database is waited for. What the store refuses for its content
+//! is undone, and the batch halved until the mail is found and set aside.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::patience::{GaveUp, Patience};
+use super::worker::{Examined, KnownIds, Outcome, Result as Examination};
+use crate::archive::Archive;
+use crate::crash;
+use crate::escape;
+use crate::fingerprint::{self, Fingerprint, hex};
+use crate::queue::maildir::sync_directory;
+use crate::queue::{Claim, QueueName};
+use crate::sameness::Rule;
+use crate::store::bounds;
+use crate::store::{
+    Batch, Day, Delta, Known, NewRecord, Part, StoreError, StoreErrorKind, WindowStore,
+};
+use crate::timestamp::Timestamp;
+use crate::window::{Place, Window};
+
+/// Most messages of a batch.
+const BATCH_MAX: usize = 4096;
+
+/// How long a message may wait for its batch to be committed.
+const BATCH_AGE: Duration = Duration::from_millis(500);
+
+/// What happened to the files of a batch.
+#[derive(Debug)]
+pub enum Settled {
+    /// They count and are gone from the queue.
+    Done(Vec<QueueName>),
+    /// They do not count and lie in the queue as before.
+    Undone(Vec<QueueName>),
+}
+
+/// Decides, gathers and commits.
+pub struct Ledger {
+    rule: Rule,
+    store: Box<dyn WindowStore>,
+    archive: Archive,
+    window: Window,
+    known: KnownIds,
+    patience: Patience,
+    batch: Batch,
+    claims: Vec<Claim>,
+    began: Instant,
+    batch_max: usize,
+    refused: HashSet<QueueName>,
+    /// Messages that counted since the start.
+    pub counted: u64,
+}
+
+impl Ledger {
+    /// Goes on with the open window of a store whose counted files are gone (see
+    /// [`super::recovery`]).
+    pub fn resume(
+        rule: Rule,
+        mut store: Box<dyn WindowStore>,
+        archive: Archive,
+        known: KnownIds,
+        patience: Patience,
+    ) -> Result<Ledger, GaveUp> {
+        let window = patience.until("database", || store.open_window())?;
+        let window = Window::resume(&window, rule);
+        let mut ledger = Ledger {
+            rule,
+            store,
+            archive,
+            window,
+            known,
+            patience,
+            batch: Batch::default(),
+            claims: Vec::new(),
+            began: Instant::now(),
+            batch_max: BATCH_MAX,
+            refused: HashSet::new(),
+            counted: 0,
+        };
+        ledger.share_ids();
+        Ok(ledger)
+    }
+
+    /// The open window.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether the batch is to be committed now.
+    pub fn is_due(&self) -> bool {
+        self.claims.len() >= self.batch_max
+            || !self.claims.is_empty() && self.began.elapsed() >= BATCH_AGE
+    }
+
+    /// Whether anything was entered since the last commit.
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Enters an examined message. What is not to be entered now comes back.
+    pub fn enter(&mut self, examination: Examination) -> Result<Option<Settled>, GaveUp> {
+        let claim = examination.claim;
+        if self.claims.is_empty() {
+            self.began = Instant::now();
+            self.batch.window = self.window.number();
+        }
+        if self.refused.remove(&claim.name) {
+            let reason = "the database refused what stands in this message".to_owned();
+            self.set_aside_unread(&claim, &reason)?;
+        } else {
+            match examination.outcome {
+                Outcome::Spam(spam) => self.enter_spam(&claim, *spam)?,
+                Outcome::Unreadable {
+                    message,
+                    envelope,
+                    received_at,
+                    reason,
+                } => {
+                    let (archive, name) = (&mut self.archive, &claim.name);
+                    self.patience.until("disk", || {
+                        archive.set_aside(name, &message, &reason, envelope.as_deref())
+                    })?;
+                    self.count_undeliverable(&claim, received_at, &reason);
+                }
+                Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason)?,
+                Outcome::Gone => return Ok(Some(Settled::Done(vec![claim.name]))),
+                Outcome::Later(error) => {
+                    let file = escape::value(claim.name.as_str());
+                    log::error!(
+                        "event=queue.unreadable file={file} reason=\"{error}\" action=retrying"
+                    );
+                    return Ok(Some(Settled::Undone(vec![claim.name])));
+                }
+            }
+        }
+        self.batch.files.push(claim.name.clone());
+        self.claims.push(claim);
+        Ok(None)
+    }
+
+    fn set_aside_unread(&mut self, claim: &Claim, reason: &str) -> Result<(), GaveUp> {
+        let archive = &mut self.archive;
+        self.patience.until("disk", || {
+            archive.set_aside_unread(&claim.name, &claim.path, reason)
+        })?;
+        self.count_undeliverable(claim, Timestamp::now(), reason);
+        Ok(())
+    }
+
+    fn count_undeliverable(&mut self, claim: &Claim, received_at: Timestamp, reason: &str) {
+        let file = escape::value(claim.name.as_str());
+        log::warn!(
+            "event=message.undeliverable file={file} reason={}",
+            escape::value(reason)
+        );
+        let key = (received_at.date(), reason.to_owned());
+        *self.batch.undeliverable.entry(key).or_default() += 1;
+    }
+
+    fn enter_spam(&mut self, claim: &Claim, spam: Examined) -> Result<(), GaveUp> {
+        let place = match (self.window.by_id(&spam.id), &spam.fingerprint) {
+            (Some(record), _) => Place::Known(record, crate::sameness::Evidence::Id),
+            (None, Some(fingerprint)) => self.window.place(fingerprint),
+            // Known when it was examined, but the window was closed since.
+            (None, None) => self.window.place(&fingerprint_of(&spam)),
+        };
+        let record = match place {
+            Place::New(record) => {
+                let new = self.new_record(claim, &spam)?;
+                let ids = &self.known;
+                ids.write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(spam.id);
+                self.delta(record).new = Some(Box::new(new));
+                record
+            }
+            Place::Known(record, _) => record,
+        };
+        let day = Day::once(spam.received_at);
+        self.delta(record)
+            .days
+            .entry(spam.received_at.day())
+            .and_modify(|known| known.add(&day))
+            .or_insert(day);
+        self.enter_values(record, &spam);
+        self.enter_parts(record, &spam)
+    }
+
+    fn delta(&mut self, record: u32) -> &mut Delta {
+        let id = self.window.id(record);
+        let delta = self.batch.deltas.entry(u64::from(record)).or_default();
+        if delta.id.is_empty() {
+            delta.id = id.map_or_else(String::new, |id| id.to_string());
+        }
+        delta
+    }
+
+    fn new_record(&mut self, claim: &Claim, spam: &Examined) -> Result<NewRecord, GaveUp> {
+        let id = spam.id.to_string();
+        let (archive, window) = (&mut self.archive, self.window.number());
+        let sample = self
+            .patience
+            .until("disk", || archive.keep_sample(&id, window, &claim.path))?;
+        let computed;
+        let fingerprint = match &spam.fingerprint {
+            Some(fingerprint) => fingerprint,
+            None => {
+                computed = fingerprint_of(spam);
+                &computed
+            }
+        };
+        Ok(NewRecord {
+            known: Known {
+                id,
+                ssdeep: fingerprint.ssdeep.to_string(),
+                length: fingerprint.length,
+                body_chars: fingerprint.body_chars,
+                has_text: fingerprint.has_text,
+            },
+            from: spam.message.from.clone(),
+            subject: spam.message.subject.clone(),
+            text: spam.message.text.clone(),
+            html: spam.message.html.clone(),
+            headers: spam.message.headers.clone(),
+            sample: path_text(sample),
+        })
+    }
+
+    fn enter_values(&mut self, record: u32, spam: &Examined) {
+        let recipients = spam.recipients.iter().take(bounds::RECIPIENTS);
+        let kinds: [(u8, Vec<&String>); 5] = [
+            (1, spam.message.links.iter().collect()),
+            (2, spam.src_ip.iter().collect()),
+            (3, spam.sensor.iter().collect()),
+            (4, recipients.collect()),
+            (5, spam.user.iter().collect()),
+        ];
+        for (kind, values) in kinds {
+            for value in values {
+                if !self.window.is_new_to(record, kind, value) {
+                    continue;
+                }
+                let sets = &mut self.delta(record).sets;
+                let set = match kind {
+                    1 => &mut sets.links,
+                    2 => &mut sets.ips,
+                    3 => &mut sets.sensors,
+                    4 => &mut sets.recipients,
+                    _ => &mut sets.users,
+                };
+                set.push(value.clone());
+            }
+        }
+    }
+
+    fn enter_parts(&mut self, record: u32, spam: &Examined) -> Result<(), GaveUp> {
+        for part in &spam.message.attachments {
+            let sha256 = hex(&part.sha256);
+            let key = format!("{sha256} {} {}", part.inline, part.name);
+            if !self.window.is_new_to(record, 6, &key) {
+                continue;
+            }
+            let archive = &mut self.archive;
+            let path = self.patience.until("disk", || {
+                archive.keep_part(part.inline, &sha256, &part.content)
+            })?;
+            let part = Part {
+                name: part.name.clone(),
+                media_type: part.media_type.clone(),
+                size: part.content.len() as u64,
+                md5: hex(&part.md5),
+                sha256,
+                inline: part.inline,
+                path: path_text(path),
+            };
+            self.delta(record).sets.parts.push(part);
+        }
+        Ok(())
+    }
+
+    /// Makes everything entered count, and takes its files out of the queue.
+    pub fn commit(&mut self) -> Result<Settled, GaveUp> {
+        if self.claims.is_empty() {
+            return Ok(Settled::Done(Vec::new()));
+        }
+        crash::point("batch-entered");
+        let archive = &mut self.archive;
+        self.patience.until("disk", || archive.sync())?;
+        crash::point("batch-archived");
+        let (store, batch) = (&mut self.store, &self.batch);
+        let refused = self
+            .patience
+            .until("database", || match store.commit(batch) {
+                Ok(()) => Ok(None),
+                Err(error) if error.kind == StoreErrorKind::Refused => Ok(Some(error)),
+                Err(error) => Err(error),
+            })?;
+        if let Some(error) = refused {
+            return self.undo(&error);
+        }
+        crash::point("batch-committed");
+        let claims = std::mem::take(&mut self.claims);
+        let files = std::mem::take(&mut self.batch).files;
+        self.patience.until("queue", || unlink(&claims))?;
+        self.counted += files.len() as u64;
+        self.batch_max = (self.batch_max * 2).min(BATCH_MAX);
+        Ok(Settled::Done(files))
+    }
+
+    /// Undoes a batch that was refused for its content; the next is half as large.
+    fn undo(&mut self, error: &StoreError) -> Result<Settled, GaveUp> {
+        let reason = escape::value(&error.what).into_owned();
+        let messages = self.claims.len();
+        log::error!("event=batch.refused messages={messages} reason={reason} action=halving");
+        self.archive.forget();
+        let files = std::mem::take(&mut self.batch).files;
+        self.claims.clear();
+        if let [only] = files.as_slice() {
+            self.refused.insert(only.clone());
+        }
+        self.batch_max = (messages / 2).max(1);
+        self.reload()?;
+        Ok(Settled::Undone(files))
+    }
+
+    /// Closes the window; the next opens now.
+    pub fn close_window(&mut self) -> Result<Settled, GaveUp> {
+        let settled = self.commit()?;
+        let (records, number) = (self.window.len(), self.window.number());
+        let (store, now) = (&mut self.store, Timestamp::now());
+        self.patience
+            .until("database", || store.close_window(now))?;
+        crash::point("window-closed");
+        self.reload()?;
+        log::info!("event=window.closed window={number} distinct={records}");
+        Ok(settled)
+    }
+
+    /// Forgets the names of counted files; all of them are unlinked, and that is durable.
+    pub fn forget_files(&mut self) -> Result<(), GaveUp> {
+        let store = &mut self.store;
+        self.patience.until("database", || store.forget_files())
+    }
+
+    fn reload(&mut self) -> Result<(), GaveUp> {
+        let store = &mut self.store;
+        let stored = self.patience.until("database", || store.open_window())?;
+        self.window = Window::resume(&stored, self.rule);
+        self.share_ids();
+        Ok(())
+    }
+
+    /// Lets the workers know the ids of the window's records.
+    fn share_ids(&mut self) {
+        let ids = (0..self.window.len()).filter_map(|n| self.window.id(u32::try_from(n).ok()?));
+        let ids: HashSet<_> = ids.collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = ids;
+    }
+}
+
+/// Unlinks the files of a committed batch, and makes that durable.
+fn unlink(claims: &[Claim]) -> io::Result<()> {
+    let mut directories = BTreeSet::new();
+    for (done, claim) in claims.iter().enumerate() {
+        match fs::remove_file(&claim.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if done == 0 {
+            crash::point("batch-half-unlinked");
+        }
+        directories.extend(claim.path.parent());
+    }
+    crash::point("batch-unlinked");
+    directories.into_iter().try_for_each(sync_directory)?;
+    crash::point("batch-settled");
+    Ok(())
+}
+
+fn fingerprint_of(spam: &Examined) -> Fingerprint {
+    let message = &spam.message;
+    Fingerprint {
+        id: spam.id,
+        ssdeep: fingerprint::ctph(&message.subject, message.body()),
+        length: fingerprint::length(&message.subject, message.body()),
+        body_chars: message.body().chars().count() as u64,
+        has_text: message.has_text_part(),
+    }
+}
+
+fn path_text(path: PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,406 @@
+//! The analyzer: the service that takes spam out of the queue and finds the distinct ones.
+//!
+//! Threads, and what goes between them:
+//!
+//! ```text
+//! intake ──claims──> workers ──examined──> ledger (this thread) ──closed windows──> correlation
+//!    ^                                       │
+//!    └───────────── done, undone ────────────┘
+//! ```
+//!
+//! The ledger alone decides and commits ([`ledger`]). At SIGTERM what is in work is finished and
+//! committed, the window is kept open. `--once` analyses everything in the queue, closes the
+//! window, waits for its correlation and ends.
+
+pub mod ledger;
+pub mod patience;
+pub mod recovery;
+mod status;
+pub mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use crate::archive::Archive;
+use crate::config::{Config, Engine};
+use crate::correlation::Correlation;
+use crate::exit::{Exit, Failure};
+use crate::queue::{Claim, Intake, Maildir};
+use crate::store::sqlite::Sqlite;
+use crate::store::{StoreError, WindowStore};
+use crate::timestamp::Timestamp;
+use ledger::{Ledger, Settled};
+use patience::{GaveUp, ONCE_LIMIT, Patience};
+use status::Status;
+use worker::{Gate, KnownIds};
+
+/// Claims handed to a worker at once.
+const CHUNK: usize = 64;
+
+/// Examined messages that may wait for the ledger.
+const EXAMINED_MAX: usize = 2048;
+
+/// How long the ledger waits for more before it commits what it has.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// How long the ledger waits when it has nothing.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// How long the intake waits for files.
+const CLAIM_WAIT: Duration = Duration::from_millis(100);
+
+/// Runs the analyzer until `stop` is set, or with `once` until the queue is empty and the window
+/// taken in.
+pub fn run(config: &Config, once: bool, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    quiet_panics();
+    let patience = Patience::new(Arc::clone(stop), once.then_some(ONCE_LIMIT));
+    match Analyzer::start(config, once, &patience).and_then(Analyzer::work) {
+        Ok(()) | Err(GaveUp::Stopped) => Ok(()),
+        Err(GaveUp::TooLong(failure)) => Err(failure),
+    }
+}
+
+/// The stores of a configuration.
+pub fn stores(config: &Config) -> Result<Sqlite, Failure> {
+    match config.database.engine {
+        Engine::Sqlite => Ok(Sqlite::new(&config.database.path, config.database.localdb)),
+        Engine::Mysql => Err(Failure::new(
+            Exit::Config,
+            format!(
+                "{}: [database] engine : mysql (the default) is not in this version yet; set \
+                 engine : sqlite",
+                config.file.display()
+            ),
+        )),
+    }
+}
+
+struct Analyzer {
+    once: bool,
+    patience: Patience,
+    ledger: Ledger,
+    window_length: Duration,
+    examined: Receiver<worker::Result>,
+    gate: Arc<Gate>,
+    settled: Sender<Settled>,
+    closed: Sender<()>,
+    status: Status,
+    intake: JoinHandle<Result<(), GaveUp>>,
+    workers: Vec<JoinHandle<()>>,
+    correlation: JoinHandle<Result<(), GaveUp>>,
+}
+
+impl Analyzer {
+    fn start(config: &Config, once: bool, patience: &Patience) -> Result<Analyzer, GaveUp> {
+        let stores = stores(config).map_err(GaveUp::TooLong)?;
+        let rule = config.analyzer.rule;
+        let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
+        let intake = open_intake(&maildir, patience)?;
+        let archive = patience.until("disk", || Archive::open(&config.analyzer))?;
+        let mut windows = patience.until("database", || -> Result<_, StoreError> {
+            stores.create()?;
+            Ok(Box::new(stores.windows()?) as Box<dyn WindowStore>)
+        })?;
+        let counted = recovery::recover(&maildir, windows.as_mut(), patience)?;
+        if counted > 0 {
+            log::info!("event=queue.recovered files={counted}");
+        }
+        let known = KnownIds::default();
+        let ledger = Ledger::resume(rule, windows, archive, known.clone(), patience.clone())?;
+        let (claims, work) = bounded(4);
+        let (results, examined) = bounded(EXAMINED_MAX);
+        let (settled, back) = unbounded();
+        let (closed, windows_closed) = unbounded();
+        let gate = Arc::new(Gate::default());
+        let workers = (0..worker_count())
+            .map(|n| spawn_worker(n, &work, &results, &known, &gate))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(no_thread)?;
+        drop((work, results));
+        let owned = patience.clone();
+        let intake = spawn("intake", move || feed(intake, once, &owned, &claims, &back))?;
+        let owned = patience.clone();
+        let correlation = spawn("correlation", move || {
+            correlate(&stores, rule, &owned, &windows_closed)
+        })?;
+        Ok(Analyzer {
+            once,
+            patience: patience.clone(),
+            window_length: Duration::from_secs(60 * config.analyzer.schedulertime),
+            ledger,
+            examined,
+            gate,
+            settled,
+            closed,
+            status: Status::new(maildir),
+            intake,
+            workers,
+            correlation,
+        })
+    }
+
+    /// The ledger's loop, until the workers have nothing more.
+    fn work(mut self) -> Result<(), GaveUp> {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let window = self.ledger.window();
+        let (number, distinct) = (window.number(), window.len());
+        log::info!("event=analyzer.started window={number} distinct={distinct}");
+        let _ = self.closed.send(()); // what waits from before
+        let result = self.enter_all();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.finish(result)
+    }
+
+    fn enter_all(&mut self) -> Result<(), GaveUp> {
+        loop {
+            let wait = if self.ledger.is_empty() { IDLE } else { LINGER };
+            match self.examined.recv_timeout(wait) {
+                Ok(result) => {
+                    let alone = result.claim.alone;
+                    self.gate.leave(result.bytes);
+                    if let Some(settled) = self.ledger.enter(result)? {
+                        let _ = self.settled.send(settled);
+                    }
+                    if alone || self.ledger.is_due() {
+                        self.commit()?;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+            if !self.once {
+                self.close_when_due()?;
+            }
+            self.status.tell(&self.ledger);
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), GaveUp> {
+        let settled = self.ledger.commit()?;
+        let _ = self.settled.send(settled);
+        Ok(())
+    }
+
+    fn close_when_due(&mut self) -> Result<(), GaveUp> {
+        let opened = self.ledger.window().opened();
+        if Timestamp::now().since(opened) >= self.window_length {
+            self.close_window()?;
+        }
+        Ok(())
+    }
+
+    fn close_window(&mut self) -> Result<(), GaveUp> {
+        let settled = self.ledger.close_window()?;
+        let _ = self.settled.send(settled);
+        let _ = self.closed.send(());
+        Ok(())
+    }
+
+    /// Ends the threads; with `--once` closes the window and waits until it is taken in.
+    fn finish(mut self, entered: Result<(), GaveUp>) -> Result<(), GaveUp> {
+        // Nobody takes results any more: the workers end, then the intake.
+        self.gate.open_wide();
+        drop(self.examined);
+        drop(self.settled);
+        let fed = self.intake.join().unwrap_or(Err(GaveUp::Stopped));
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+        entered?;
+        fed?;
+        let stopped = self.patience.is_stopped();
+        if self.once && !stopped {
+            self.ledger.close_window()?;
+            let _ = self.closed.send(());
+        }
+        self.ledger.forget_files()?;
+        drop(self.closed);
+        let counted = self.ledger.counted;
+        let taken = self.correlation.join().unwrap_or(Err(GaveUp::Stopped));
+        log::info!("event=analyzer.stopped messages={counted}");
+        taken
+    }
+}
+
+fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp> {
+    let opened = patience.until("queue", || match Intake::open(maildir.clone()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    })?;
+    opened.ok_or_else(|| {
+        GaveUp::TooLong(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "another analyzer has the queue {}; stop it (systemctl stop shiva-analyzer), or \
+                 give this one a queuepath of its own",
+                maildir.root().display()
+            ),
+        ))
+    })
+}
+
+/// The intake's thread: claims files and hears what became of them.
+fn feed(
+    mut intake: Intake,
+    once: bool,
+    patience: &Patience,
+    claims: &Sender<Vec<Claim>>,
+    back: &Receiver<Settled>,
+) -> Result<(), GaveUp> {
+    let mut stuck_since: Option<Instant> = None;
+    loop {
+        for settled in back.try_iter() {
+            let undone = matches!(&settled, Settled::Undone(files) if !files.is_empty());
+            patience.until("queue", || settle(&mut intake, &settled))?;
+            if undone {
+                stuck_since.get_or_insert_with(Instant::now);
+                std::thread::sleep(LINGER);
+            } else {
+                stuck_since = None;
+            }
+        }
+        if let (Some(limit), Some(since)) = (patience.limit(), stuck_since)
+            && since.elapsed() >= limit
+        {
+            let message = "a file of the queue cannot be read (the log says which); all is kept";
+            return Err(GaveUp::TooLong(Failure::new(Exit::Unavailable, message)));
+        }
+        if patience.is_stopped() {
+            return Ok(());
+        }
+        let found = patience.until("queue", || intake.claim(CHUNK, CLAIM_WAIT))?;
+        if !found.is_empty() {
+            if claims.send(found).is_err() {
+                return Ok(()); // the workers are gone
+            }
+        } else if once && patience.until("queue", || intake.is_drained())? {
+            return Ok(());
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn settle(intake: &mut Intake, settled: &Settled) -> io::Result<()> {
+    match settled {
+        Settled::Done(files) => intake.done(files),
+        Settled::Undone(files) => {
+            intake.release(files.iter().cloned());
+            Ok(())
+        }
+    }
+}
+
+/// The correlation's thread: takes in what waits, at start and whenever a window was closed.
+fn correlate(
+    stores: &Sqlite,
+    rule: crate::sameness::Rule,
+    patience: &Patience,
+    closed: &Receiver<()>,
+) -> Result<(), GaveUp> {
+    let mut correlation: Option<Correlation> = None;
+    while closed.recv().is_ok() {
+        patience.until("database", || -> Result<(), StoreError> {
+            // After a failure with fresh connections and a fresh index.
+            let mut ready = match correlation.take() {
+                Some(ready) => ready,
+                None => {
+                    Correlation::new(rule, Box::new(stores.windows()?), Box::new(stores.main()?))?
+                }
+            };
+            let taken = ready.take_in_waiting()?;
+            if taken > 0 {
+                log::info!("event=window.taken windows={taken}");
+            }
+            correlation = Some(ready);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn spawn_worker(
+    number: usize,
+    work: &Receiver<Vec<Claim>>,
+    results: &Sender<worker::Result>,
+    known: &KnownIds,
+    gate: &Arc<Gate>,
+) -> io::Result<JoinHandle<()>> {
+    let (work, results) = (work.clone(), results.clone());
+    let (known, gate) = (known.clone(), Arc::clone(gate));
+    std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || {
+            for claim in work.iter().flatten() {
+                let result = worker::examine(claim, &known, &gate);
+                if results.send(result).is_err() {
+                    return;
+                }
+            }
+        })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, GaveUp> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map_err(no_thread)
+}
+
+fn no_thread(error: io::Error) -> GaveUp {
+    GaveUp::TooLong(Failure::new(
+        Exit::Unavailable,
+        format!("cannot start a thread: {error}"),
+    ))
+}
+
+/// A panic's message may hold a stranger's bytes: say where it was, not what it says.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        log::error!("event=panic at={at}");
+    }));
+}
+
+/// Sets `stop` at SIGTERM or SIGINT; runs on a thread of its own.
+pub fn stop_at_signal(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (terminate, interrupt) = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        )
+    };
+    let stop = Arc::clone(stop);
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let (mut terminate, mut interrupt) = (terminate, interrupt);
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            stop.store(true, Ordering::Relaxed);
+        })?;
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! A worker: reads a queue file and makes of it what the ledger needs.
+//!
+//! Workers share nothing but a set of known ids (for a copy of one no CTPH is computed) and a
+//! [`Gate`] that bounds the bytes of messages in memory. A panic in a parser is the mail's own:
+//! it is set aside like any other unreadable one.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::crash;
+use crate::envelope::{self, Envelope};
+use crate::fingerprint::{self, Fingerprint, SpamId};
+use crate::message::{self, Message};
+use crate::queue::Claim;
+use crate::timestamp::Timestamp;
+
+/// Largest queue file that is read, in bytes. A larger one is set aside unread.
+pub const FILE_MAX: u64 = 128 << 20;
+
+/// Bytes of queue files that may be in memory at once; one larger file may be alone.
+const IN_MEMORY_MAX: u64 = 192 << 20;
+
+/// The ids of the open window's records.
+pub type KnownIds = Arc<RwLock<HashSet<SpamId>>>;
+
+/// A spam, read and fingerprinted.
+pub struct Examined {
+    /// Its id.
+    pub id: SpamId,
+    /// Its fingerprint; `None` when the id was known, so that nobody needs it.
+    pub fingerprint: Option<Fingerprint>,
+    /// What stands in it.
+    pub message: Message,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Who sent it, if that is known.
+    pub src_ip: Option<String>,
+    /// The sensor that took it, if that is known.
+    pub sensor: Option<String>,
+    /// The user who authenticated, if one did.
+    pub user: Option<String>,
+    /// Whom it was sent to: the envelope's recipients, else those of the To header.
+    pub recipients: Vec<String>,
+}
+
+/// What became of a claim.
+pub enum Outcome {
+    /// A spam to be entered.
+    Spam(Box<Examined>),
+    /// An unreadable message: its bytes, its envelope, and why.
+    Unreadable {
+        /// The message's bytes.
+        message: Vec<u8>,
+        /// Its envelope, if it has one.
+        envelope: Option<Box<Envelope>>,
+        /// When it was received.
+        received_at: Timestamp,
+        /// Why it is unreadable.
+        reason: String,
+    },
+    /// A file that is not to be read, and why.
+    Unread(String),
+    /// The file is gone: somebody took it back.
+    Gone,
+    /// The file could not be read now; not the mail's fault.
+    Later(io::Error),
+}
+
+/// A claim with its outcome, and the bytes to give back to the [`Gate`].
+pub struct Result {
+    /// The claim.
+    pub claim: Claim,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Bytes to give back.
+    pub bytes: u64,
+}
+
+/// Examines one claim.
+pub fn examine(claim: Claim, known: &KnownIds, gate: &Gate) -> Result {
+    let mut bytes = 0;
+    let outcome = if claim.killer {
+        Outcome::Unread("the analyzer died twice while this message alone was in work".into())
+    } else {
+        match read(&claim, gate, &mut bytes) {
+            Ok(Some((file, modified))) => examine_file(&claim, &file, modified, known),
+            Ok(None) => Outcome::Unread(format!("the file is larger than {FILE_MAX} bytes")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
+            Err(error) => Outcome::Later(error),
+        }
+    };
+    Result {
+        claim,
+        outcome,
+        bytes,
+    }
+}
+
+/// Reads a queue file whole; `None` when it is too large.
+fn read(claim: &Claim, gate: &Gate, bytes: &mut u64) -> io::Result<Option<(Vec<u8>, Timestamp)>> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(no_follow)
+        .open(&claim.path)?;
+    let metadata = file.metadata()?;
+    if metadata.len() > FILE_MAX {
+        return Ok(None);
+    }
+    gate.enter(metadata.len());
+    *bytes = metadata.len();
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // A file that grows meanwhile is read as long as it was.
+    file.by_ref()
+        .take(metadata.len())
+        .read_to_end(&mut content)?;
+    Ok(Some((content, Timestamp::from(metadata.modified()?))))
+}
+
+fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, known: &KnownIds) -> Outcome {
+    let (envelope, raw) = envelope::split(file);
+    let received_at = match (&envelope, &claim.origin) {
+        (Some(envelope), _) => envelope.received_at,
+        (None, Some(origin)) => origin.received_at,
+        (None, None) => modified,
+    };
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        crash::on_poison(raw);
+        message::parse(raw)
+            .map_err(|reason| reason.to_string())
+            .map(|message| fingerprinted(message, known))
+    }));
+    let parsed = parsed.unwrap_or_else(|_| Err("the parser failed on this message".into()));
+    match parsed {
+        Ok((message, id, fingerprint)) => Outcome::Spam(Box::new(examined(
+            claim,
+            envelope,
+            received_at,
+            message,
+            id,
+            fingerprint,
+        ))),
+        Err(reason) => Outcome::Unreadable {
+            message: raw.to_vec(),
+            envelope: envelope.map(Box::new),
+            received_at,
+            reason,
+        },
+    }
+}
+
+fn fingerprinted(message: Message, known: &KnownIds) -> (Message, SpamId, Option<Fingerprint>) {
+    let id = fingerprint::id(&message.subject, message.body());
+    let is_known = known
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&id);
+    let fingerprint = (!is_known)
+        .then(|| Fingerprint::of(&message.subject, message.body(), message.has_text_part()));
+    (message, id, fingerprint)
+}
+
+fn examined(
+    claim: &Claim,
+    envelope: Option<Envelope>,
+    received_at: Timestamp,
+    mut message: Message,
+    id: SpamId,
+    fingerprint: Option<Fingerprint>,
+) -> Examined {
+    let to = std::mem::take(&mut message.to);
+    let mut examined = Examined {
+        id,
+        fingerprint,
+        message,
+        received_at,
+        src_ip: None,
+        sensor: None,
+        user: None,
+        recipients: to,
+    };
+    if let Some(envelope) = envelope {
+        examined.src_ip = Some(envelope.src_ip.to_canonical().to_string());
+        examined.sensor = Some(envelope.sensor);
+        examined.user = envelope.user;
+        examined.recipients = envelope.rcpt_to;
+    } else if let Some(origin) = &claim.origin {
+        examined.src_ip = origin.src_ip.map(|ip| ip.to_string());
+        examined.sensor = Some(origin.sensor.clone());
+        examined.user = origin.user.clone();
+    }
+    examined
+}
+
+/// Bounds the bytes of messages in memory between the workers and the ledger.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<GateState>,
+    left: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    inside: u64,
+    /// The ledger has ended: nobody gives bytes back, and nobody need wait.
+    wide_open: bool,
+}
+
+impl Gate {
+    /// Waits until there is room for this many bytes.
+    fn enter(&self, bytes: u64) {
+        let mut state = self.lock();
+        while !state.wide_open && state.inside > 0 && state.inside + bytes > IN_MEMORY_MAX {
+            state = self
+                .left
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.inside += bytes;
+    }
+
+    /// Gives this many bytes back.
+    pub fn leave(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.inside = state.inside.saturating_sub(bytes);
+        self.left.notify_all();
+    }
+
+    /// Lets everybody in from now on.
+    pub fn open_wide(&self) {
+        self.lock().wide_open = true;
+        self.left.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,292 @@
+//! The files that are kept: samples, attachments, inline parts, undeliverable messages.
+//!
+//! A sample is the queue file itself under a second name where a hard link is possible, else a
+//! copy. Attachments and inline parts are stored once per content, under a name made of their
+//! SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
+//! byte for byte, with the reason in a file beside it.
+//!
+//! Nothing is durable until [`Archive::sync`] returned, and then everything is: copies are
+//! written under a temporary name, synced, renamed, and the directories synced, in this order,
+//! so that a name never stands for half a content. It runs before the batch that refers to these
+//! files is committed. A crash in between leaves files that the repeated work finds or replaces.
+//!
+//! Layout: `rawspampath/ab/abcd….<window>.eml`, `attachpath/ab/<sha256>`,
+//! `inlinepath/ab/<sha256>`, `undeliverable_path/<queue name>.eml` and `….reason`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::envelope::Envelope;
+use crate::queue::QueueName;
+use crate::queue::maildir::{inherit_owner, make_directory, sync_directory};
+
+/// From this many files on, one sync of the file system is cheaper than one of each file.
+const SYNC_TOGETHER: usize = 4;
+
+/// Mode of a kept file.
+const FILE_MODE: u32 = 0o640;
+
+/// The directories that files are kept in, and what is not yet durable there.
+pub struct Archive {
+    rawspam: PathBuf,
+    attachment: PathBuf,
+    inline: PathBuf,
+    undeliverable: PathBuf,
+    /// Files written under a temporary name, by the name they get.
+    copies: HashMap<PathBuf, PathBuf>,
+    /// Hard links made.
+    links: Vec<PathBuf>,
+    /// Directories with new names.
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Archive {
+    /// The archive of a configuration, its missing directories made.
+    pub fn open(config: &config::Analyzer) -> io::Result<Archive> {
+        let archive = Archive {
+            rawspam: config.rawspampath.clone(),
+            attachment: config.attachpath.clone(),
+            inline: config.inlinepath.clone(),
+            undeliverable: config.undeliverable_path.clone(),
+            copies: HashMap::new(),
+            links: Vec::new(),
+            directories: BTreeSet::new(),
+        };
+        for root in [
+            &archive.rawspam,
+            &archive.attachment,
+            &archive.inline,
+            &archive.undeliverable,
+        ] {
+            make_directory(root)?;
+        }
+        Ok(archive)
+    }
+
+    /// Keeps the file of a record's first spam; returns where.
+    pub fn keep_sample(&mut self, id: &str, window: u64, file: &Path) -> io::Result<PathBuf> {
+        let directory = self.shelf(&self.rawspam.clone(), id)?;
+        let target = directory.join(format!("{id}.{window}.eml"));
+        let linked = match fs::hard_link(file, &target) {
+            // Left by a crash, or by work that was undone: this file is the record's now.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&target)?;
+                fs::hard_link(file, &target)
+            }
+            other => other,
+        };
+        match linked {
+            Ok(()) => {
+                self.links.push(target.clone());
+                self.directories.insert(directory);
+            }
+            Err(_) => self.copy_file(&target, file)?,
+        }
+        Ok(target)
+    }
+
+    /// Keeps the content of an attachment or inline part; returns where.
+    pub fn keep_part(&mut self, inline: bool, sha256: &str, content: &[u8]) -> io::Result<PathBuf> {
+        let root = if inline {
+            self.inline.clone()
+        } else {
+            self.attachment.clone()
+        };
+        let target = self.shelf(&root, sha256)?.join(sha256);
+        if !self.copies.contains_key(&target) && !target.exists() {
+            self.copy(&target, &[content])?;
+        }
+        Ok(target)
+    }
+
+    /// Sets an undeliverable message aside: its bytes, and the reason and the envelope beside it.
+    pub fn set_aside(
+        &mut self,
+        name: &QueueName,
+        message: &[u8],
+        reason: &str,
+        envelope: Option<&Envelope>,
+    ) -> io::Result<()> {
+        let target = self.undeliverable.join(format!("{name}.eml"));
+        self.copy(&target, &[message])?;
+        let mut text = format!("{reason}\n").into_bytes();
+        if let Some(envelope) = envelope {
+            text.extend_from_slice(&envelope.header_line());
+        }
+        let beside = self.undeliverable.join(format!("{name}.reason"));
+        self.copy(&beside, &[&text])
+    }
+
+    /// Sets a file aside that is not to be read: a hard link, or a copy made piece by piece.
+    pub fn set_aside_unread(
+        &mut self,
+        name: &QueueName,
+        file: &Path,
+        reason: &str,
+    ) -> io::Result<()> {
+        let target = self.undeliverable.join(format!("{name}.eml"));
+        let _ = fs::remove_file(&target);
+        if fs::hard_link(file, &target).is_ok() {
+            self.links.push(target);
+            self.directories.insert(self.undeliverable.clone());
+        } else {
+            self.copy_file(&target, file)?;
+        }
+        let beside = self.undeliverable.join(format!("{name}.reason"));
+        self.copy(&beside, &[reason.as_bytes(), b"\n"])
+    }
+
+    /// Makes everything kept since the last sync durable. After an error it may be called again
+    /// and does what is left.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let written: Vec<&PathBuf> = self.copies.values().chain(&self.links).collect();
+        for root in [
+            &self.rawspam,
+            &self.attachment,
+            &self.inline,
+            &self.undeliverable,
+        ] {
+            let within: Vec<_> = written
+                .iter()
+                .filter(|path| path.starts_with(root))
+                .collect();
+            if within.len() >= SYNC_TOGETHER {
+                rustix::fs::syncfs(File::open(root)?)?;
+            } else {
+                within
+                    .iter()
+                    .try_for_each(|path| File::open(path).and_then(|file| file.sync_all()))?;
+            }
+        }
+        self.links.clear();
+        for (target, temporary) in std::mem::take(&mut self.copies) {
+            if let Err(error) = fs::rename(&temporary, &target)
+                && temporary.exists()
+            {
+                self.copies.insert(target, temporary);
+                return Err(error);
+            }
+        }
+        while let Some(directory) = self.directories.first() {
+            sync_directory(directory)?;
+            self.directories.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Forgets what was kept and not synced: the work it belonged to will be done again.
+    pub fn forget(&mut self) {
+        for temporary in std::mem::take(&mut self.copies).into_values() {
+            let _ = fs::remove_file(temporary);
+        }
+        self.links.clear();
+    }
+
+    /// The directory for names that begin like this one, made when missing.
+    fn shelf(&mut self, root: &Path, name: &str) -> io::Result<PathBuf> {
+        let directory = root.join(name.get(..2).unwrap_or("00"));
+        if !directory.is_dir() {
+            make_directory(&directory)?;
+            self.directories.insert(root.to_owned());
+        }
+        Ok(directory)
+    }
+
+    fn copy(&mut self, target: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut file = self.temporary(target)?;
+        pieces.iter().try_for_each(|piece| file.write_all(piece))
+    }
+
+    fn copy_file(&mut self, target: &Path, file: &Path) -> io::Result<()> {
+        let mut from = File::open(file)?;
+        io::copy(&mut from, &mut self.temporary(target)?).map(drop)
+    }
+
+    /// A file that gets this name at the next sync.
+    fn temporary(&mut self, target: &Path) -> io::Result<File> {
+        let directory = target.parent().unwrap_or(Path::new("/"));
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = directory.join(format!(".{name}"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(&temporary)?;
+        inherit_owner(&temporary)?;
+        self.directories.insert(directory.to_owned());
+        self.copies.insert(target.to_owned(), temporary);
+        Ok(file)
+    }
+}
+
+/// Removes the sample of a record that went into another one. Gone already is well.
+pub fn remove_sample(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn archive(scratch: &Path) -> Archive {
+        let root = scratch.display();
+        let text = format!(
+            "[analyzer]\nrawspampath={root}/raw\nattachpath={root}/attach\n\
+             inlinepath={root}/inline\nundeliverable_path={root}/bad\n"
+        );
+        let config = Config::from_text(Path::new("x.conf"), &text).unwrap();
+        Archive::open(&config.analyzer).unwrap()
+    }
+
+    #[test]
+    fn names_stand_for_whole_contents_only_after_the_sync() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut archive = archive(scratch.path());
+        let path = archive.keep_part(false, "abcdef", b"content").unwrap();
+        assert!(!path.exists());
+        assert_eq!(
+            archive.keep_part(false, "abcdef", b"content").unwrap(),
+            path
+        );
+        archive.sync().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_sample_replaces_what_a_crash_left() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut archive = archive(scratch.path());
+        for bytes in [b"first", b"again"] {
+            let file = scratch.path().join("queued");
+            fs::write(&file, bytes).unwrap();
+            let sample = archive.keep_sample("00ff", 1, &file).unwrap();
+            archive.sync().unwrap();
+            fs::remove_file(&file).unwrap();
+            assert_eq!(fs::read(sample).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn the_reason_stands_beside_an_undeliverable_message() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut archive = archive(scratch.path());
+        let name = QueueName::new("1.x").unwrap();
+        archive
+            .set_aside(&name, b"\0\xff", "no header", None)
+            .unwrap();
+        archive.sync().unwrap();
+        let bad = scratch.path().join("bad");
+        assert_eq!(fs::read(bad.join("1.x.eml")).unwrap(), b"\0\xff");
+        assert_eq!(fs::read(bad.join("1.x.reason")).unwrap(), b"no header\n");
+    }
+}

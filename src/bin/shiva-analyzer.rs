@@ -1,0 +1,5 @@
+//! shiva-analyzer(8).
+
+fn main() -> std::process::ExitCode {
+    shiva::cli::analyzer()
+}

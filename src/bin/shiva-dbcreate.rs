@@ -1,0 +1,5 @@
+//! shiva-dbcreate(8).
+
+fn main() -> std::process::ExitCode {
+    shiva::cli::dbcreate()
+}

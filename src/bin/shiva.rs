@@ -1,0 +1,5 @@
+//! shiva(1).
+
+fn main() -> std::process::ExitCode {
+    shiva::cli::shiva()
+}

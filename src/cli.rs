@@ -1,0 +1,230 @@
+//! The command lines of the four programs: what may be given, and where it leads.
+//!
+//! Every program takes `--config FILE` (before or after a subcommand) and `--check-config`, and
+//! exits with the codes of sysexits(3). The options are declared here and nowhere else; a test
+//! holds the man pages to them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::exit::{self, Exit, Failure};
+use crate::operator::{dbcreate, import, parse, report, show};
+use crate::{analyzer, crash, logging, receiver};
+
+/// What every program takes.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Read this configuration [default: $SHIVA_CONF, else /etc/shiva/shiva.conf]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and exit
+    #[arg(long, global = true)]
+    check_config: bool,
+}
+
+/// Plays an open mail relay and puts every message into the queue.
+#[derive(Parser, Debug)]
+#[command(name = "shiva-receiver", version)]
+pub struct ReceiverCli {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Finds the distinct spams among what lies in the queue.
+#[derive(Parser, Debug)]
+#[command(name = "shiva-analyzer", version)]
+pub struct AnalyzerCli {
+    #[command(flatten)]
+    common: Common,
+    /// Analyse everything in the queue, close the window, and exit
+    #[arg(long)]
+    once: bool,
+}
+
+/// Makes the stores that SHIVA keeps its findings in.
+#[derive(Parser, Debug)]
+#[command(name = "shiva-dbcreate", version)]
+pub struct DbcreateCli {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What the spam honeypot found.
+#[derive(Parser, Debug)]
+#[command(name = "shiva", version)]
+pub struct ShivaCli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The commands of `shiva`.
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Totals and the most frequent spams
+    Report {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One distinct spam with all that is known of it
+    Show {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Print JSON
+        #[arg(long, conflicts_with = "raw")]
+        json: bool,
+        /// Write the sample's bytes exactly as received
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Put stored spam into the queue
+    Import {
+        /// Files, directories, maildirs or mboxes, gzipped or not
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// What the analyzer sees in a message, as JSON; nothing is stored
+    Parse {
+        /// Messages [default: standard input]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// The programs' command lines, for the test that compares them with the man pages.
+pub fn commands() -> Vec<clap::Command> {
+    vec![
+        ReceiverCli::command(),
+        AnalyzerCli::command(),
+        DbcreateCli::command(),
+        ShivaCli::command(),
+    ]
+}
+
+/// `shiva-receiver`.
+pub fn receiver() -> ExitCode {
+    crash::arm();
+    exit::code(
+        "shiva-receiver",
+        read::<ReceiverCli>().and_then(|cli| {
+            let Some(config) = service(&cli.common)? else {
+                return Ok(());
+            };
+            receiver::run(&config)
+        }),
+    )
+}
+
+/// `shiva-analyzer`.
+pub fn analyzer() -> ExitCode {
+    crash::arm();
+    exit::code(
+        "shiva-analyzer",
+        read::<AnalyzerCli>().and_then(|cli| {
+            let Some(config) = service(&cli.common)? else {
+                return Ok(());
+            };
+            let stop = Arc::new(AtomicBool::new(false));
+            analyzer::stop_at_signal(&stop)
+                .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+            analyzer::run(&config, cli.once, &stop)
+        }),
+    )
+}
+
+/// `shiva-dbcreate`.
+pub fn dbcreate() -> ExitCode {
+    exit::code(
+        "shiva-dbcreate",
+        read::<DbcreateCli>().and_then(|cli| match load(&cli.common)? {
+            Some(config) => dbcreate::run(&config),
+            None => Ok(()),
+        }),
+    )
+}
+
+/// `shiva`.
+pub fn shiva() -> ExitCode {
+    exit::code(
+        "shiva",
+        read::<ShivaCli>().and_then(|cli| {
+            if !cli.common.check_config
+                && let Some(Command::Parse { files }) = &cli.command
+            {
+                return parse::run(files);
+            }
+            let Some(config) = load(&cli.common)? else {
+                return Ok(());
+            };
+            match cli.command {
+                Some(Command::Report { json }) => report::run(&config, json),
+                Some(Command::Show { id, json, raw }) => {
+                    let form = match (json, raw) {
+                        (true, _) => show::Form::Json,
+                        (_, true) => show::Form::Raw,
+                        _ => show::Form::Text,
+                    };
+                    show::run(&config, &id, form)
+                }
+                Some(Command::Import { paths }) => import::run(&config, &paths),
+                Some(Command::Parse { .. }) => Ok(()),
+                None => Err(Failure::new(
+                    Exit::Usage,
+                    "give a command; `shiva --help` lists them",
+                )),
+            }
+        }),
+    )
+}
+
+/// Reads the command line. Help and version go to standard output and end the process; what is
+/// wrong is usage.
+fn read<T: Parser>() -> Result<T, Failure> {
+    T::try_parse().map_err(|error| {
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        ) {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        Failure::new(Exit::Usage, text)
+    })
+}
+
+/// Loads a command's configuration and prints its warnings; `None` when it was only to be
+/// checked.
+fn load(common: &Common) -> Result<Option<Config>, Failure> {
+    let config = Config::load(common.config.as_deref())?;
+    if !common.check_config {
+        return Ok(Some(config));
+    }
+    for warning in &config.warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: no error", config.file.display());
+    Ok(None)
+}
+
+/// Loads a service's configuration, starts its log and puts the warnings there.
+fn service(common: &Common) -> Result<Option<Config>, Failure> {
+    let Some(config) = load(common)? else {
+        return Ok(None);
+    };
+    logging::start(config.log)?;
+    for warning in &config.warnings {
+        log::warn!(
+            "event=config.warning text={}",
+            crate::escape::value(warning)
+        );
+    }
+    Ok(Some(config))
+}

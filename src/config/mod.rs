@@ -1,0 +1,250 @@
+//! The configuration: `shiva.conf` and `conf.d/*.conf` beside it, read once at start.
+//!
+//! Three steps, each a file: [`dialect`] reads the text, [`keys`] says what there is, and this
+//! module turns values into one typed [`Config`] or into the first [`ConfigError`], which names
+//! file, line, section, key, value and what is allowed. Unknown sections and keys are warnings,
+//! never refusals: an old file must load. Warnings come back with the result, for the caller to
+//! print or to log.
+
+pub mod dialect;
+pub mod keys;
+mod values;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+use crate::sameness::Rule;
+use dialect::Document;
+use values::Values;
+
+/// Where the configuration is looked for when neither `--config` nor `$SHIVA_CONF` says so.
+pub const DEFAULT_FILE: &str = "/etc/shiva/shiva.conf";
+
+/// What is wrong, and where.
+#[derive(Debug)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    /// An error on a line of a file.
+    pub fn at(file: &Path, line: usize, what: impl fmt::Display) -> ConfigError {
+        ConfigError(format!("{}:{line}: {what}", file.display()))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::new(Exit::Config, error.to_string())
+    }
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error, which systemd hands to the journal.
+    Stderr,
+    /// The syslog socket, facility mail.
+    Syslog,
+}
+
+/// Which engine holds the stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// MySQL or MariaDB, as ever.
+    Mysql,
+    /// Embedded databases in `[database] path`.
+    Sqlite,
+}
+
+/// `[receiver]`.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Host name or address to listen on.
+    pub listenhost: String,
+    /// TCP port to listen on.
+    pub listenport: u16,
+    /// The name this sensor goes by in records.
+    pub sensorname: String,
+    /// The name the SMTP greeting gives.
+    pub hostname: String,
+    /// Largest message taken, in bytes.
+    pub maxmessagesize: u64,
+}
+
+/// `[analyzer]`.
+#[derive(Clone, Debug)]
+pub struct Analyzer {
+    /// Where unreadable messages are set aside.
+    pub undeliverable_path: PathBuf,
+    /// Minutes a window is open.
+    pub schedulertime: u64,
+    /// Where samples are kept.
+    pub rawspampath: PathBuf,
+    /// Where attachments are kept.
+    pub attachpath: PathBuf,
+    /// Where inline parts are kept.
+    pub inlinepath: PathBuf,
+    /// What makes two spams the same.
+    pub rule: Rule,
+}
+
+/// `[database]`.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Whether there is a main store.
+    pub localdb: bool,
+    /// The engine of both stores.
+    pub engine: Engine,
+    /// Directory of the embedded databases.
+    pub path: PathBuf,
+}
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The queue, a maildir.
+    pub queuepath: PathBuf,
+    /// Where log lines go.
+    pub log: LogTarget,
+    /// `[receiver]`.
+    pub receiver: Receiver,
+    /// `[analyzer]`.
+    pub analyzer: Analyzer,
+    /// `[database]`.
+    pub database: Database,
+    /// What the operator should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks the configuration: `file` if given, else `$SHIVA_CONF`, else
+    /// [`DEFAULT_FILE`].
+    pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let file = match file {
+            Some(file) => file.to_owned(),
+            None => std::env::var_os("SHIVA_CONF")
+                .map_or_else(|| PathBuf::from(DEFAULT_FILE), PathBuf::from),
+        };
+        let text = std::fs::read(&file).map_err(|error| {
+            ConfigError(format!(
+                "{}: cannot read the configuration: {error}; give its path with --config FILE",
+                file.display()
+            ))
+        })?;
+        let mut document = Document::default();
+        document.read(&file, &String::from_utf8_lossy(&text))?;
+        let mut warnings = Vec::new();
+        for drop_in in drop_ins(&file)? {
+            match std::fs::read(&drop_in) {
+                Ok(text) => document.read(&drop_in, &String::from_utf8_lossy(&text))?,
+                // Secrets in conf.d have tighter modes: what this process may not read is not
+                // for it.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                Err(error) => {
+                    return Err(ConfigError(format!("{}: {error}", drop_in.display())));
+                }
+            }
+        }
+        warnings.extend(values::unknown_keys(&document));
+        Config::from_document(file, &document, warnings)
+    }
+
+    /// Checks one text as if it were the file `file`, without drop-ins.
+    pub fn from_text(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        let mut document = Document::default();
+        document.read(file, text)?;
+        let warnings = values::unknown_keys(&document);
+        Config::from_document(file.to_owned(), &document, warnings)
+    }
+
+    fn from_document(
+        file: PathBuf,
+        document: &Document,
+        mut warnings: Vec<String>,
+    ) -> Result<Config, ConfigError> {
+        let values = Values::check(document)?;
+        values.warn(&mut warnings);
+        let integer = |section, key| values.integer(section, key);
+        Ok(Config {
+            queuepath: values.path("global", "queuepath"),
+            log: match values.text("global", "log") {
+                "syslog" => LogTarget::Syslog,
+                _ => LogTarget::Stderr,
+            },
+            receiver: Receiver {
+                listenhost: values.text("receiver", "listenhost").to_owned(),
+                listenport: u16::try_from(integer("receiver", "listenport")).unwrap_or(0),
+                sensorname: values.text("receiver", "sensorname").to_owned(),
+                hostname: match values.text("receiver", "hostname") {
+                    "" => system_hostname(),
+                    name => name.to_owned(),
+                },
+                maxmessagesize: integer("receiver", "maxmessagesize"),
+            },
+            analyzer: Analyzer {
+                undeliverable_path: values.path("analyzer", "undeliverable_path"),
+                schedulertime: integer("analyzer", "schedulertime"),
+                rawspampath: values.path("analyzer", "rawspampath"),
+                attachpath: values.path("analyzer", "attachpath"),
+                inlinepath: values.path("analyzer", "inlinepath"),
+                rule: values.rule(),
+            },
+            database: Database {
+                localdb: values.bool("database", "localdb"),
+                engine: match values.text("database", "engine") {
+                    "sqlite" => Engine::Sqlite,
+                    _ => Engine::Mysql,
+                },
+                path: values.path("database", "path"),
+            },
+            file,
+            warnings,
+        })
+    }
+}
+
+/// The files of `conf.d` beside the configuration, in name order; none when there is no such
+/// directory or it may not be read.
+fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let directory = file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(ConfigError(format!("{}: {error}", directory.display()))),
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn system_hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests;

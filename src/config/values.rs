@@ -1,0 +1,186 @@
+//! From entries to values: each key checked against its declaration, and what an old file needs
+//! said about it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::dialect::{Document, Entry};
+use super::keys::{self, KEYS, Key, Kind, SMTPAUTH, SMTPAUTH_KEYS};
+use crate::sameness::Rule;
+
+/// What a path key of the first SHIVA held until its installer ran; it means "not set".
+const PATH_NOT_SET: &str = "somepath";
+
+/// The addresses and the broker that the first SHIVA's file shipped with: its authors' own.
+const SHIPPED_RECIPIENTS: &[&str] = &["sumit.iips@gmail.com", "rahulbinjve@gmail.com"];
+const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
+
+/// Every declared key's value, checked.
+pub struct Values {
+    values: HashMap<(&'static str, &'static str), String>,
+    engine_given: bool,
+}
+
+impl Values {
+    /// Checks every declared key; the first wrong value is the error.
+    pub fn check(document: &Document) -> Result<Values, ConfigError> {
+        let mut values = HashMap::new();
+        for key in KEYS {
+            let value = match entry(document, key)? {
+                Some(entry) => checked(key, &entry)?,
+                None => key.default.to_owned(),
+            };
+            values.insert((key.section, key.name), value);
+        }
+        let engine_given = document.get("database", "engine")?.is_some();
+        Ok(Values {
+            values,
+            engine_given,
+        })
+    }
+
+    /// Says what an operator must know about these values, and unsets what shipped as somebody
+    /// else's.
+    pub fn warn(&self, warnings: &mut Vec<String>) {
+        if self.bool("analyzer", "relay") {
+            warnings.push(
+                "relay : True, but this version does not relay yet: nothing is relayed".into(),
+            );
+        }
+        if SHIPPED_RECIPIENTS.contains(&self.text("notification", "recipient")) {
+            warnings.push(
+                "[notification] recipient is the first SHIVA's author: it counts as not set".into(),
+            );
+        }
+        if self.text("hpfeeds", "host") == SHIPPED_BROKER {
+            warnings.push(format!(
+                "[hpfeeds] host {SHIPPED_BROKER} and its shared credentials came with the first \
+                 SHIVA and are no more: they count as not set"
+            ));
+        } else if self.bool("hpfeeds", "enabled") {
+            warnings.push(
+                "[hpfeeds] enabled : True, but this version does not publish yet: nothing is \
+                 shared"
+                    .into(),
+            );
+        }
+        if self.bool("notification", "enabled") {
+            warnings
+                .push("[notification] enabled : True, but this version mails nobody yet".into());
+        }
+        if self.bool("receiver", "authenabled") {
+            warnings.push(
+                "authenabled : True, but this version does not offer AUTH yet: mail is taken \
+                 without it"
+                    .into(),
+            );
+        }
+        if !self.engine_given {
+            warnings.push(
+                "[database] engine is not set and means mysql, as it always did; this version \
+                 has only `engine : sqlite`"
+                    .into(),
+            );
+        }
+    }
+
+    /// The value of a declared key as text.
+    pub fn text(&self, section: &'static str, name: &'static str) -> &str {
+        self.values.get(&(section, name)).map_or("", String::as_str)
+    }
+
+    /// The value of a declared boolean.
+    pub fn bool(&self, section: &'static str, name: &'static str) -> bool {
+        parse_bool(self.text(section, name)).unwrap_or(false)
+    }
+
+    /// The value of a declared number.
+    pub fn integer(&self, section: &'static str, name: &'static str) -> u64 {
+        self.text(section, name).parse().unwrap_or(0)
+    }
+
+    /// The value of a declared path.
+    pub fn path(&self, section: &'static str, name: &'static str) -> PathBuf {
+        PathBuf::from(self.text(section, name))
+    }
+
+    /// The keys that say what makes two spams the same.
+    pub fn rule(&self) -> Rule {
+        let points = |name| u32::try_from(self.integer("analyzer", name)).unwrap_or(100);
+        Rule {
+            similarity: points("similarity"),
+            similarity_no_text: points("similaritynotext"),
+            similarity_main: points("similaritymain"),
+            length_tolerance: points("lengthtolerance"),
+            minimum_body: self.integer("analyzer", "minimumbody"),
+        }
+    }
+}
+
+/// A key's entry, looked for in `[smtpauth]` too where it belongs to that old section.
+fn entry(document: &Document, key: &Key) -> Result<Option<Entry>, ConfigError> {
+    let entry = document.get(key.section, key.name)?;
+    if entry.is_none() && key.section == "receiver" && SMTPAUTH_KEYS.contains(&key.name) {
+        return document.get(SMTPAUTH, key.name);
+    }
+    Ok(entry)
+}
+
+fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
+    let value = entry.value.trim();
+    let right = match key.kind {
+        Kind::Bool => parse_bool(value).is_some(),
+        Kind::Text => !value.contains('\n'),
+        Kind::List => true,
+        Kind::Integer(low, high) => value
+            .parse::<u64>()
+            .is_ok_and(|number| (low..=high).contains(&number)),
+        Kind::Path if value.is_empty() || value == PATH_NOT_SET => {
+            return Ok(key.default.to_owned());
+        }
+        Kind::Path => value.starts_with('/') && !value.contains(['\n', '\0']),
+        Kind::Choice(words) => words.contains(&value),
+    };
+    if right {
+        return Ok(value.to_owned());
+    }
+    Err(ConfigError::at(
+        &entry.file,
+        entry.line,
+        format!(
+            "[{}] {} : {value:?} is not allowed; it must be {}",
+            key.section,
+            key.name,
+            key.kind.allowed()
+        ),
+    ))
+}
+
+fn parse_bool(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Some(true),
+        "0" | "no" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A warning for each key that nothing declares, in order of file and line.
+pub fn unknown_keys(document: &Document) -> Vec<String> {
+    let known = |section: &str, name: &str| {
+        keys::find(section, name).is_some() || section == SMTPAUTH && SMTPAUTH_KEYS.contains(&name)
+    };
+    let mut unknown: Vec<(&Entry, String)> = document
+        .entries()
+        .filter(|(section, name, _)| !known(section, name))
+        .map(|(section, name, entry)| {
+            let at = format!("{}:{}", entry.file.display(), entry.line);
+            (
+                entry,
+                format!("{at}: [{section}] {name} is not a key of SHIVA: ignored"),
+            )
+        })
+        .collect();
+    unknown.sort_by(|(a, _), (b, _)| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    unknown.into_iter().map(|(_, warning)| warning).collect()
+}

@@ -1,0 +1,158 @@
+//! Correlation: closed windows go into the main store.
+//!
+//! A closed window's records are compared with what the main store held before it, all of them
+//! before any goes in; then one transaction of the main store takes the window in, with a marker
+//! in it; then the samples that no record keeps are removed and the window's rows deleted. Each
+//! step can be repeated: a window found half way is finished.
+//!
+//! The index over the main store is built at the first window and kept up after that, with what
+//! others put into the store too.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::archive;
+use crate::crash;
+use crate::fingerprint::{Ctph, Fingerprint, SpamId};
+use crate::sameness::{Against, Index, Rule, Scratch};
+use crate::store::{
+    Known, MainStore, Place, Result, StoreError, StoreErrorKind, WindowKey, WindowStore,
+};
+
+/// Takes closed windows into the main store.
+pub struct Correlation {
+    rule: Rule,
+    windows: Box<dyn WindowStore>,
+    main: Box<dyn MainStore>,
+    analyzer: String,
+    index: Index,
+    scratch: Scratch,
+    /// The id of each record in the index, by its number there.
+    ids: Vec<SpamId>,
+    /// The last record of the main store that is in the index.
+    last: u64,
+}
+
+impl Correlation {
+    /// Correlates with connections of its own, so that analysis goes on beside.
+    pub fn new(
+        rule: Rule,
+        mut windows: Box<dyn WindowStore>,
+        main: Box<dyn MainStore>,
+    ) -> Result<Correlation> {
+        Ok(Correlation {
+            rule,
+            analyzer: windows.analyzer()?,
+            windows,
+            main,
+            index: Index::new(),
+            scratch: Scratch::new(),
+            ids: Vec::new(),
+            last: 0,
+        })
+    }
+
+    /// Takes in every closed window that waits, oldest first; returns how many.
+    pub fn take_in_waiting(&mut self) -> Result<usize> {
+        let waiting = self.windows.waiting()?;
+        for window in &waiting {
+            self.take_in(*window)?;
+        }
+        Ok(waiting.len())
+    }
+
+    fn take_in(&mut self, window: u64) -> Result<()> {
+        let key = WindowKey {
+            analyzer: self.analyzer.clone(),
+            window,
+        };
+        if !self.main.is_taken(&key)? {
+            self.catch_up()?;
+            let places = self.places(window)?;
+            let windows = &mut self.windows;
+            self.main.take_in(&key, &mut |taking| {
+                windows.each_record(window, &mut |record| {
+                    let id = &record.record.known.id;
+                    let place = places.get(id).cloned().map_or(Place::New, Place::Into);
+                    taking.record(&record, &place)?;
+                    crash::point("window-half-taken");
+                    Ok(())
+                })?;
+                for (date, reason, count) in windows.undeliverable(window)? {
+                    taking.undeliverable(&date, &reason, count)?;
+                }
+                crash::point("window-before-commit");
+                Ok(())
+            })?;
+        }
+        crash::point("window-taken");
+        self.remove_samples(window)?;
+        crash::point("window-samples-removed");
+        self.windows.drop_window(window)
+    }
+
+    /// Puts what came into the main store since the last window into the index.
+    fn catch_up(&mut self) -> Result<()> {
+        let (rule, index, ids, last) = (self.rule, &mut self.index, &mut self.ids, &mut self.last);
+        self.main.each_known(*last, &mut |number, known| {
+            *last = number;
+            // A row that another program left without a readable id cannot be met again.
+            if let Ok(id) = known.id.parse::<SpamId>() {
+                let digest = digest(&rule, &known);
+                let record = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                index.insert(record, id, digest.as_ref(), known.length);
+                ids.push(id);
+            }
+            Ok(())
+        })
+    }
+
+    /// Which of the window's records belong to one of the main store: id by id.
+    fn places(&mut self, window: u64) -> Result<HashMap<String, String>> {
+        let mut places = HashMap::new();
+        let (rule, index, ids, scratch) = (self.rule, &self.index, &self.ids, &mut self.scratch);
+        self.windows.each_known(window, &mut |known| {
+            let fingerprint = fingerprint(&known)?;
+            let query = rule.query(&fingerprint, Against::Main);
+            let found = index.find(&query, scratch);
+            if let Some(id) = found.and_then(|found| ids.get(found.record as usize)) {
+                places.insert(known.id, id.to_string());
+            }
+            Ok(())
+        })?;
+        Ok(places)
+    }
+
+    /// Removes the samples of records that went into another one.
+    fn remove_samples(&mut self, window: u64) -> Result<()> {
+        let main = &mut self.main;
+        self.windows.each_sample(window, &mut |id, sample| {
+            if sample.is_empty() || main.keeps_sample(id, sample)? {
+                return Ok(());
+            }
+            archive::remove_sample(Path::new(sample)).map_err(|error| StoreError {
+                kind: StoreErrorKind::Unavailable,
+                what: format!("cannot remove the sample {sample}: {error}"),
+            })
+        })
+    }
+}
+
+fn digest(rule: &Rule, known: &Known) -> Option<Ctph> {
+    rule.compares_digest(known.body_chars)
+        .then(|| known.ssdeep.parse().ok())?
+}
+
+fn fingerprint(known: &Known) -> Result<Fingerprint> {
+    let unreadable = |what: &str| StoreError {
+        kind: StoreErrorKind::Unfit,
+        what: format!("the window store holds {what} that is none: {:?}", known.id),
+    };
+    Ok(Fingerprint {
+        id: known.id.parse().map_err(|_| unreadable("an id"))?,
+        ssdeep: known.ssdeep.parse().map_err(|_| unreadable("a digest"))?,
+        length: known.length,
+        body_chars: known.body_chars,
+        has_text: known.has_text,
+    })
+}

@@ -1,0 +1,48 @@
+//! SHIVA, a spam honeypot: a receiver that plays an open mail relay, and an analyzer that finds
+//! the few distinct spams among millions of copies.
+//!
+//! The modules, in the order of a mail's way:
+//!
+//! - [`smtp`]: the SMTP session, decisions only: bytes in, replies and steps out.
+//! - [`receiver`]: the service around it, sockets and signals.
+//! - [`envelope`]: what the session knew, as it travels with the message.
+//! - [`queue`]: the maildir between the two services: durable on the way in, each file once on
+//!   the way out.
+//! - [`message`]: from a message's bytes to what an analyst needs of it.
+//! - [`fingerprint`]: id and CTPH of a spam.
+//! - [`sameness`]: what makes two spams the same, and the index that finds them.
+//! - [`window`]: the open window, where each spam gets its record.
+//! - [`archive`]: samples, attachments and undeliverable messages on disk.
+//! - [`store`]: the window store and the main store, and their engines.
+//! - [`correlation`]: closed windows go into the main store.
+//! - [`analyzer`]: the service around all of these, threads and waiting.
+//! - [`operator`]: the commands `shiva report`, `show`, `import` and `parse`, and
+//!   `shiva-dbcreate`.
+//!
+//! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
+//! [`timestamp`], [`exit`] (sysexits), [`crash`] (where tests kill the process).
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod analyzer;
+pub mod archive;
+pub mod cli;
+pub mod config;
+pub mod correlation;
+pub mod crash;
+pub mod envelope;
+pub mod escape;
+pub mod exit;
+pub mod fingerprint;
+pub mod logging;
+pub mod message;
+pub mod operator;
+pub mod parsed;
+pub mod queue;
+pub mod receiver;
+pub mod sameness;
+pub mod smtp;
+pub mod store;
+pub mod timestamp;
+pub mod window;

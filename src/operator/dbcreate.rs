@@ -1,0 +1,21 @@
+//! `shiva-dbcreate`: makes both stores.
+
+use crate::analyzer::stores;
+use crate::config::Config;
+use crate::exit::Failure;
+
+/// Makes what is missing and says what it did. Run twice, it changes nothing.
+pub fn run(config: &Config) -> Result<(), Failure> {
+    let stores = stores(config)?;
+    let made = stores.create()?;
+    let mut text = String::new();
+    for file in [stores.window_file(), stores.main_file()] {
+        let what = if made.contains(&file) {
+            "made"
+        } else {
+            "there already, unchanged"
+        };
+        text.push_str(&format!("{}: {what}\n", file.display()));
+    }
+    super::print(text.as_bytes())
+}

@@ -1,0 +1,466 @@
+//! The way out of the queue: every complete file named to the analyzer, each once.
+//!
+//! Files are found by inotify as they arrive, and by walking the directories at start, after an
+//! overflow of inotify and every minute; a walk is streamed and interleaved with the work, so
+//! nothing waits for the whole listing. Regular files only, no symlink followed, dot-files
+//! ignored.
+//!
+//! A [`Claim`] bears a name that can never come again. A file under any other name is first
+//! renamed to a fresh one, once it is complete: closed after writing, moved in, or unmodified for
+//! [`SETTLED`]; the renames are synced before the claim is given out.
+//!
+//! One analyzer per queue, held by flock on `.analyzer.lock`. What is in work is written to
+//! `.analyzer.work` (see [`super::work`]), so that after a death the suspects are tried alone.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs::{self, File, ReadDir, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+
+use super::maildir::{Maildir, sync_directory};
+use super::name::{Form, Namer, Origin, QueueName};
+use super::work::Work;
+use crate::timestamp::Timestamp;
+
+/// How long a foreign file must be unmodified to count as complete when nobody saw it closed.
+pub const SETTLED: Duration = Duration::from_secs(2);
+
+/// How often the directories are walked whatever inotify says.
+const WALK_EVERY: Duration = Duration::from_secs(60);
+
+/// Directory entries looked at before claims are given out.
+const WALK_STEP: usize = 1024;
+
+/// A file of the queue, ready to be analysed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name, which never comes again.
+    pub name: QueueName,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What an old name said about it.
+    pub origin: Option<Origin>,
+    /// It was alone in work at two deaths of the process: set it aside unread.
+    pub killer: bool,
+    /// It is tried alone: finish it before anything else is claimed.
+    pub alone: bool,
+}
+
+/// The analyzer's end of the queue.
+pub struct Intake {
+    maildir: Maildir,
+    namer: Namer,
+    _lock: File,
+    inotify: OwnedFd,
+    watches: Vec<(i32, PathBuf)>,
+    in_flight: HashSet<QueueName>,
+    found: VecDeque<Found>,
+    walk: Vec<(PathBuf, ReadDir)>,
+    next_walk: Instant,
+    unsettled: bool,
+    work: Work,
+}
+
+/// A directory entry worth a look.
+struct Found {
+    directory: PathBuf,
+    name: QueueName,
+    complete: bool,
+}
+
+impl Intake {
+    /// Takes the lock and starts to watch. `WouldBlock` when another analyzer has the queue.
+    pub fn open(maildir: Maildir) -> io::Result<Intake> {
+        let lock = File::create(maildir.root().join(".analyzer.lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+            TryLockError::Error(error) => error,
+        })?;
+        let inotify =
+            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let work = Work::open(maildir.root())?;
+        let mut intake = Intake {
+            maildir,
+            namer: Namer::new(),
+            _lock: lock,
+            inotify,
+            watches: Vec::new(),
+            in_flight: HashSet::new(),
+            found: VecDeque::new(),
+            walk: Vec::new(),
+            next_walk: Instant::now(),
+            unsettled: false,
+            work,
+        };
+        for directory in intake.directories() {
+            let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
+            let watch = inotify::add_watch(&intake.inotify, &directory, events)?;
+            intake.watches.push((watch, directory));
+        }
+        Ok(intake)
+    }
+
+    fn directories(&self) -> [PathBuf; 3] {
+        let root = self.maildir.root().to_owned();
+        [self.maildir.new_mail(), self.maildir.cur(), root]
+    }
+
+    /// Up to `max` files to analyse, as soon as there is one; none when `wait` passed first.
+    pub fn claim(&mut self, max: usize, wait: Duration) -> io::Result<Vec<Claim>> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if self.work.has_suspects() {
+                if !self.in_flight.is_empty() {
+                    return Ok(Vec::new());
+                }
+                if let Some(claim) = self.claim_suspect()? {
+                    return Ok(vec![claim]);
+                }
+                continue;
+            }
+            let claims = self.claim_found(max)?;
+            if !claims.is_empty() {
+                self.work.begin(claims.iter().map(|claim| &claim.name))?;
+                return Ok(claims);
+            }
+            if self.walk_on() || self.read_events()? {
+                continue;
+            }
+            if Instant::now() >= self.next_walk {
+                self.start_walk()?;
+                continue;
+            }
+            let until = deadline.min(self.next_walk);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            self.poll(left)?;
+        }
+    }
+
+    /// These are done with: committed and unlinked, or set aside.
+    pub fn done<'a>(&mut self, names: impl IntoIterator<Item = &'a QueueName>) -> io::Result<()> {
+        for name in names {
+            self.in_flight.remove(name);
+        }
+        self.work.done(&self.in_flight)
+    }
+
+    /// These were not done with and lie in the queue as before: they will be claimed again.
+    pub fn release(&mut self, names: impl IntoIterator<Item = QueueName>) {
+        for name in names {
+            self.in_flight.remove(&name);
+            let directory = self.maildir.new_mail();
+            self.found.push_back(Found {
+                directory,
+                name,
+                complete: false,
+            });
+        }
+        self.next_walk = Instant::now();
+    }
+
+    /// Nothing is in work, and a whole walk just now found nothing more and nothing unfinished.
+    pub fn is_drained(&mut self) -> io::Result<bool> {
+        if !self.in_flight.is_empty() || self.work.has_suspects() {
+            return Ok(false);
+        }
+        if self.found.is_empty() && self.walk.is_empty() {
+            self.unsettled = false;
+            self.start_walk()?;
+            while self.walk_on() {}
+        }
+        Ok(self.found.is_empty() && !self.unsettled)
+    }
+
+    fn claim_suspect(&mut self) -> io::Result<Option<Claim>> {
+        let Some((name, killer)) = self.work.next_suspect()? else {
+            return Ok(None);
+        };
+        let found = self
+            .directories()
+            .into_iter()
+            .find(|directory| directory.join(name.as_str()).symlink_metadata().is_ok());
+        let Some(directory) = found else {
+            return Ok(None);
+        };
+        let claim = self.take(Found {
+            directory,
+            name,
+            complete: true,
+        })?;
+        if let Some(claim) = &claim {
+            self.work.begin([&claim.name])?;
+        }
+        Ok(claim.map(|claim| Claim {
+            killer,
+            alone: true,
+            ..claim
+        }))
+    }
+
+    fn claim_found(&mut self, max: usize) -> io::Result<Vec<Claim>> {
+        let mut claims = Vec::new();
+        let mut renamed = HashSet::new();
+        while claims.len() < max {
+            let Some(found) = self.found.pop_front() else {
+                break;
+            };
+            let from = found.directory.clone();
+            let name = found.name.clone();
+            if let Some(claim) = self.take(found)? {
+                if claim.name != name {
+                    renamed.insert(from);
+                }
+                claims.push(claim);
+            }
+        }
+        if !renamed.is_empty() {
+            renamed.insert(self.maildir.new_mail());
+        }
+        renamed.iter().try_for_each(|path| sync_directory(path))?;
+        Ok(claims)
+    }
+
+    /// Turns an entry into a claim, giving it a fresh name first where it needs one.
+    fn take(&mut self, found: Found) -> io::Result<Option<Claim>> {
+        if self.in_flight.contains(&found.name) {
+            return Ok(None);
+        }
+        let path = found.directory.join(found.name.as_str());
+        let Ok(metadata) = path.symlink_metadata() else {
+            return Ok(None); // gone since it was seen: done by us, or taken back
+        };
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let origin = match found.name.form() {
+            Form::Own { inode, origin } if inode == metadata.ino() => {
+                return Ok(Some(self.claimed(found.name, path, origin)));
+            }
+            Form::Own { origin, .. } => origin,
+            Form::Old(origin) => Some(origin),
+            Form::Foreign => None,
+        };
+        if !found.complete && !is_settled(&metadata) {
+            self.unsettled = true;
+            self.next_walk = self.next_walk.min(Instant::now() + SETTLED);
+            return Ok(None);
+        }
+        let (name, _) = self
+            .namer
+            .fresh(Timestamp::now(), metadata.ino(), origin.as_ref());
+        let target = self.maildir.new_mail().join(name.as_str());
+        match fs::rename(&path, &target) {
+            Ok(()) => Ok(Some(self.claimed(name, target, origin))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn claimed(&mut self, name: QueueName, path: PathBuf, origin: Option<Origin>) -> Claim {
+        self.in_flight.insert(name.clone());
+        Claim {
+            name,
+            path,
+            origin,
+            killer: false,
+            alone: false,
+        }
+    }
+
+    fn start_walk(&mut self) -> io::Result<()> {
+        self.walk.clear();
+        for directory in self.directories() {
+            let entries = fs::read_dir(&directory)?;
+            self.walk.push((directory, entries));
+        }
+        self.next_walk = Instant::now() + WALK_EVERY;
+        Ok(())
+    }
+
+    /// Looks at the next entries of the walk; false when there is none under way.
+    fn walk_on(&mut self) -> bool {
+        if self.walk.is_empty() {
+            return false;
+        }
+        for _ in 0..WALK_STEP {
+            let Some((directory, entries)) = self.walk.first_mut() else {
+                break;
+            };
+            let Some(entry) = entries.next() else {
+                self.walk.remove(0);
+                continue;
+            };
+            let directory = directory.clone();
+            // An entry that cannot be read is met again at the next walk.
+            if let Ok(entry) = entry
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
+            {
+                self.look_at(directory, &entry.file_name(), false);
+            }
+        }
+        true
+    }
+
+    fn look_at(&mut self, directory: PathBuf, name: &OsStr, complete: bool) {
+        let Some(name) = readable_name(&directory, name) else {
+            return;
+        };
+        self.found.push_back(Found {
+            directory,
+            name,
+            complete,
+        });
+    }
+
+    /// Reads what inotify has; false when it has nothing.
+    fn read_events(&mut self) -> io::Result<bool> {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 16 * 1024];
+        let mut seen = Vec::new();
+        let mut overflow = false;
+        {
+            let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+            loop {
+                match reader.next() {
+                    Ok(event) => {
+                        overflow |= event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+                        if let Some(name) = event.file_name() {
+                            seen.push((event.wd(), name.to_bytes().to_vec()));
+                        }
+                        if reader.is_buffer_empty() {
+                            break;
+                        }
+                    }
+                    Err(rustix::io::Errno::AGAIN) => break,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        if overflow {
+            self.next_walk = Instant::now();
+        }
+        let any = overflow || !seen.is_empty();
+        for (watch, name) in seen {
+            let directory = self.watches.iter().find(|(wd, _)| *wd == watch);
+            if let Some(directory) = directory.map(|(_, path)| path.clone()) {
+                self.look_at(directory, OsStr::from_bytes(&name), true);
+            }
+        }
+        Ok(any)
+    }
+
+    fn poll(&self, wait: Duration) -> io::Result<()> {
+        let mut ready = [PollFd::new(&self.inotify, PollFlags::IN)];
+        let wait = Timespec::try_from(wait).ok();
+        match poll(&mut ready, wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The entry's name, if it is one to look at. A name that is not UTF-8 is first renamed to one
+/// that is, so that nothing has to carry raw bytes about.
+fn readable_name(directory: &Path, name: &OsStr) -> Option<QueueName> {
+    if let Some(name) = name.to_str() {
+        return QueueName::new(name);
+    }
+    let readable = format!("renamed.{}", name.as_bytes().escape_ascii()).replace('\\', "_");
+    let mut readable = readable.replace('/', "_");
+    readable.truncate(200);
+    let target = directory.join(&readable);
+    if !name.as_bytes().starts_with(b".") && !target.exists() {
+        let _ = fs::rename(directory.join(name), target);
+    }
+    None // found under its new name by the event that the rename makes, or the next walk
+}
+
+fn is_settled(metadata: &fs::Metadata) -> bool {
+    metadata.modified().is_ok_and(|modified| {
+        // A time in the future is no sign of a writer.
+        SystemTime::now()
+            .duration_since(modified)
+            .map_or(true, |age| age >= SETTLED)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intake(scratch: &Path) -> (Maildir, Intake) {
+        let maildir = Maildir::open(scratch).unwrap();
+        let intake = Intake::open(maildir.clone()).unwrap();
+        (maildir, intake)
+    }
+
+    fn claim_all(intake: &mut Intake, wait: Duration) -> Vec<Claim> {
+        let mut all = Vec::new();
+        loop {
+            let claims = intake.claim(10, wait).unwrap();
+            if claims.is_empty() {
+                return all;
+            }
+            all.extend(claims);
+        }
+    }
+
+    #[test]
+    fn old_and_new_files_are_claimed_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (maildir, mut intake) = intake(scratch.path());
+        fs::write(maildir.new_mail().join(".hidden"), "x").unwrap();
+        fs::create_dir(maildir.new_mail().join("directory")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", maildir.new_mail().join("link")).unwrap();
+        for directory in [maildir.new_mail(), maildir.cur(), maildir.root().to_owned()] {
+            fs::write(directory.join("a.eml"), "x").unwrap();
+        }
+        let claims = claim_all(&mut intake, Duration::from_millis(50));
+        assert_eq!(claims.len(), 3);
+        for claim in &claims {
+            assert!(matches!(claim.name.form(), Form::Own { .. }), "{claim:?}");
+            assert!(claim.path.starts_with(maildir.new_mail()));
+        }
+        assert!(!intake.is_drained().unwrap());
+        for claim in &claims {
+            fs::remove_file(&claim.path).unwrap();
+        }
+        intake.done(claims.iter().map(|claim| &claim.name)).unwrap();
+        assert!(intake.is_drained().unwrap());
+    }
+
+    #[test]
+    fn a_file_copied_back_under_an_own_name_gets_a_fresh_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (maildir, mut intake) = intake(scratch.path());
+        fs::write(maildir.new_mail().join("a.eml"), "x").unwrap();
+        let first = claim_all(&mut intake, Duration::from_millis(50)).remove(0);
+        // Copied while the first still exists, so that the inode must differ.
+        let aside = scratch.path().join(".aside");
+        fs::copy(&first.path, &aside).unwrap();
+        fs::remove_file(&first.path).unwrap();
+        intake.done([&first.name]).unwrap();
+        fs::rename(&aside, &first.path).unwrap();
+        let second = claim_all(&mut intake, Duration::from_millis(50)).remove(0);
+        assert_ne!(first.name, second.name);
+    }
+
+    #[test]
+    fn a_second_analyzer_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (maildir, _first) = intake(scratch.path());
+        let error = Intake::open(maildir).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,16 @@
+//! The queue: where a message lies between the receiver's 250 and the analyzer's commit.
+//!
+//! A maildir. [`spool`] is the way in: it makes a message durable before anybody answers 250.
+//! [`intake`] is the way out: it names what is there to the analyzer, each file once.
+//! [`name`] gives the names, [`maildir`] the directories.
+
+pub mod intake;
+pub mod maildir;
+pub mod name;
+pub mod spool;
+mod work;
+
+pub use intake::{Claim, Intake};
+pub use maildir::Maildir;
+pub use name::{Form, Namer, Origin, QueueName};
+pub use spool::{Incoming, Spool, SpoolError};

@@ -1,0 +1,398 @@
+//! Tells which command a line is, and reads the arguments of those that have a grammar.
+//!
+//! Telling and reading are two steps, because a Postfix looks at the order of commands before it
+//! looks at their syntax: `MAIL` within a transaction is answered `503` whatever follows it.
+//!
+//! smtp-proto reads MAIL and RCPT. Where it refuses a line, or reads more into one than is good
+//! here (it takes the quotes off a local part and makes the null path out of `<postmaster>`), the
+//! lenient reader of [`path`] takes over, with the parameters and the refusals of a
+//! Postfix. A parameter of an extension that belongs to ESMTP but changes nothing for us (DSN,
+//! SMTPUTF8, AUTH) is accepted without having been offered: refusing it would only lose spam.
+//!
+//! What follows a NUL in a line is ignored. Nothing here keeps state or fails; a refusal is the
+//! reply to send.
+
+use std::borrow::Cow;
+
+use smtp_proto::{
+    MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8, MailFrom,
+    RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, RcptTo,
+    Request,
+};
+
+use super::{path, reply};
+
+/// Parameters of MAIL that smtp-proto knows and a Postfix takes.
+const MAIL_FLAGS: u64 =
+    MAIL_BODY_7BIT | MAIL_BODY_8BITMIME | MAIL_RET_FULL | MAIL_RET_HDRS | MAIL_SMTPUTF8;
+
+/// Parameters of RCPT that smtp-proto knows and a Postfix takes.
+const RCPT_FLAGS: u64 =
+    RCPT_NOTIFY_SUCCESS | RCPT_NOTIFY_FAILURE | RCPT_NOTIFY_DELAY | RCPT_NOTIFY_NEVER;
+
+/// A reply line that turns a command down.
+pub(super) type Refusal = Cow<'static, str>;
+
+/// The commands, and what else a line can turn out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Helo,
+    Ehlo,
+    Mail,
+    Rcpt,
+    Data,
+    Rset,
+    Noop,
+    Vrfy,
+    Quit,
+    Auth,
+    Starttls,
+    Bdat,
+    Etrn,
+    /// Not SMTP: HTTP, a mail header, a TLS handshake.
+    Foreign,
+    /// None of the above.
+    Unknown,
+    /// An empty line.
+    Empty,
+}
+
+/// The verb table. HELP and EXPN are not in it, as they are not in Postfix's.
+const VERBS: [(&[u8], Verb); 16] = [
+    (b"HELO", Verb::Helo),
+    (b"EHLO", Verb::Ehlo),
+    (b"MAIL", Verb::Mail),
+    (b"RCPT", Verb::Rcpt),
+    (b"DATA", Verb::Data),
+    (b"RSET", Verb::Rset),
+    (b"NOOP", Verb::Noop),
+    (b"VRFY", Verb::Vrfy),
+    (b"QUIT", Verb::Quit),
+    (b"AUTH", Verb::Auth),
+    (b"STARTTLS", Verb::Starttls),
+    (b"BDAT", Verb::Bdat),
+    (b"ETRN", Verb::Etrn),
+    (b"CONNECT", Verb::Foreign),
+    (b"GET", Verb::Foreign),
+    (b"POST", Verb::Foreign),
+];
+
+/// A command line, taken apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Command<'a> {
+    pub verb: Verb,
+    /// What follows the verb, without white space at either end.
+    pub arguments: &'a [u8],
+    /// The line up to its LF (or up to a NUL), as smtp-proto wants it.
+    line: &'a [u8],
+}
+
+/// What MAIL says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// Empty for the null reverse-path.
+    pub address: String,
+    /// SIZE in bytes (RFC 1870).
+    pub size: Option<u64>,
+    /// BODY=8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+}
+
+impl<'a> Command<'a> {
+    /// Takes a line apart; any line is a command of some sort.
+    pub(super) fn new(line: &'a [u8]) -> Self {
+        let line = memchr::memchr(0, line)
+            .and_then(|nul| line.get(..nul))
+            .unwrap_or(line);
+        let text = path::trim(line);
+        let end = text
+            .iter()
+            .position(|&byte| path::is_space(byte))
+            .unwrap_or(text.len());
+        let (word, arguments) = text.split_at_checked(end).unwrap_or((text, &[]));
+        Command {
+            verb: verb(word),
+            arguments: path::trim(arguments),
+            line,
+        }
+    }
+
+    /// Reads the arguments of MAIL (RFC 5321 §4.1.1.2).
+    pub(super) fn sender(&self) -> Result<Sender, Refusal> {
+        self.strict_sender()
+            .map_or_else(|| self.lenient_sender(), Ok)
+    }
+
+    /// Reads the arguments of RCPT (RFC 5321 §4.1.1.3).
+    pub(super) fn recipient(&self) -> Result<String, Refusal> {
+        self.strict_recipient()
+            .map_or_else(|| self.lenient_recipient(), Ok)
+    }
+
+    /// smtp-proto's reading of the line, unless quoting makes it one that loses something.
+    fn strict(&self) -> Option<Request<Cow<'a, str>>> {
+        if memchr::memchr2(b'"', b'\\', self.line).is_some() {
+            return None;
+        }
+        Request::parse(&mut self.line.iter()).ok()
+    }
+
+    fn strict_sender(&self) -> Option<Sender> {
+        match self.strict()? {
+            Request::Mail {
+                from:
+                    MailFrom {
+                        address,
+                        flags,
+                        size,
+                        trans_id: None,
+                        solicit: None,
+                        mtrk: None,
+                        hold_for: 0,
+                        hold_until: 0,
+                        mt_priority: 0,
+                        ..
+                    },
+            } if !address.is_empty() && flags & !MAIL_FLAGS == 0 => Some(Sender {
+                address: path::text(address.as_bytes()),
+                size: u64::try_from(size).ok().filter(|&size| size > 0),
+                eight_bit: flags & MAIL_BODY_8BITMIME != 0,
+            }),
+            _ => None,
+        }
+    }
+
+    fn strict_recipient(&self) -> Option<String> {
+        match self.strict()? {
+            Request::Rcpt {
+                to:
+                    RcptTo {
+                        address,
+                        flags,
+                        rrvs: 0,
+                        ..
+                    },
+            } if !address.is_empty() && flags & !RCPT_FLAGS == 0 => {
+                Some(path::text(address.as_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    fn lenient_sender(&self) -> Result<Sender, Refusal> {
+        let (word, mut parameters) = self.path(b"FROM", reply::MAIL_SYNTAX, reply::BAD_SENDER)?;
+        let mut sender = Sender {
+            address: path::address(word).map_err(|_| reply::BAD_SENDER)?,
+            size: None,
+            eight_bit: false,
+        };
+        while let Some(parameter) = next_parameter(&mut parameters) {
+            let (key, value) = key_and_value(parameter);
+            match key.to_ascii_uppercase().as_slice() {
+                b"SIZE" => sender.size = Some(size(value)?).filter(|&size| size > 0),
+                b"BODY" if value.eq_ignore_ascii_case(b"8BITMIME") => sender.eight_bit = true,
+                b"BODY" if value.eq_ignore_ascii_case(b"7BIT") => sender.eight_bit = false,
+                b"SMTPUTF8" | b"RET" | b"ENVID" | b"AUTH" => {}
+                _ => return Err(reply::unsupported(parameter).into()),
+            }
+        }
+        Ok(sender)
+    }
+
+    fn lenient_recipient(&self) -> Result<String, Refusal> {
+        let (word, mut parameters) = self.path(b"TO", reply::RCPT_SYNTAX, reply::BAD_RECIPIENT)?;
+        let address = path::address(word).map_err(|_| reply::BAD_RECIPIENT)?;
+        if address.is_empty() {
+            return Err(reply::BAD_RECIPIENT.into());
+        }
+        while let Some(parameter) = next_parameter(&mut parameters) {
+            let (key, _) = key_and_value(parameter);
+            if !key.eq_ignore_ascii_case(b"NOTIFY") && !key.eq_ignore_ascii_case(b"ORCPT") {
+                return Err(reply::unsupported(parameter).into());
+            }
+        }
+        Ok(address)
+    }
+
+    /// The word after `FROM:` or `TO:`, and the parameters after it.
+    fn path(
+        &self,
+        keyword: &[u8],
+        no_path: &'static str,
+        malformed: &'static str,
+    ) -> Result<(&'a [u8], &'a [u8]), Refusal> {
+        let rest = self
+            .arguments
+            .split_at_checked(keyword.len())
+            .filter(|(word, _)| word.eq_ignore_ascii_case(keyword))
+            .and_then(|(_, rest)| path::trim(rest).strip_prefix(b":"))
+            .ok_or(no_path)?;
+        let (word, parameters) = path::word(rest).map_err(|_| malformed)?;
+        if word.is_empty() {
+            return Err(no_path.into());
+        }
+        Ok((word, parameters))
+    }
+}
+
+/// Which command the first word of a line is.
+fn verb(word: &[u8]) -> Verb {
+    let Some(&first) = word.first() else {
+        return Verb::Empty;
+    };
+    let known = VERBS
+        .iter()
+        .find(|(name, _)| word.eq_ignore_ascii_case(name));
+    if let Some(&(_, verb)) = known {
+        return verb;
+    }
+    // No command begins with anything but a letter or looks like `Header:`. Whoever sends that
+    // speaks another protocol, or is sending a message that was not asked for.
+    if !first.is_ascii_alphabetic() || memchr::memchr(b':', word).is_some() {
+        return Verb::Foreign;
+    }
+    Verb::Unknown
+}
+
+/// Splits the next parameter off `rest`; one with an open quote reaches to the end of the line.
+fn next_parameter<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (parameter, after) = path::word(rest).unwrap_or((path::trim(rest), &[]));
+    *rest = after;
+    (!parameter.is_empty()).then_some(parameter)
+}
+
+fn key_and_value(parameter: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
+    let (key, value) = parameter.split_at_checked(end).unwrap_or((parameter, &[]));
+    (key, value.strip_prefix(b"=").unwrap_or_default())
+}
+
+/// Reads the value of SIZE (RFC 1870 §5).
+fn size(digits: &[u8]) -> Result<u64, Refusal> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(reply::BAD_SIZE.into());
+    }
+    str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(reply::SIZE_OVERFLOW.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(line: &str) -> Result<Sender, Refusal> {
+        Command::new(format!("{line}\r\n").as_bytes()).sender()
+    }
+
+    fn recipient(line: &str) -> Result<String, Refusal> {
+        Command::new(format!("{line}\r\n").as_bytes()).recipient()
+    }
+
+    #[test]
+    fn verbs() {
+        for (line, expected, arguments) in [
+            (&b"EHLO a b\r\n"[..], Verb::Ehlo, &b"a b"[..]),
+            (b"  quit  \n", Verb::Quit, b""),
+            (b"\tNoOp\tx\r\n", Verb::Noop, b"x"),
+            (b"HELO x\0y\r\n", Verb::Helo, b"x"),
+            (b"\r\n", Verb::Empty, b""),
+            (b"\0EHLO\r\n", Verb::Empty, b""),
+            (b"HELP\r\n", Verb::Unknown, b""),
+            (b"EXPN list\r\n", Verb::Unknown, b"list"),
+            (b"GET / HTTP/1.1\r\n", Verb::Foreign, b"/ HTTP/1.1"),
+            (b"Subject: x\r\n", Verb::Foreign, b"x"),
+            (b"\x16\x03\x01\x02\0\x01\n", Verb::Foreign, b""),
+            (b".\r\n", Verb::Foreign, b""),
+        ] {
+            let command = Command::new(line);
+            assert_eq!(
+                (command.verb, command.arguments),
+                (expected, arguments),
+                "{line:?}"
+            );
+        }
+    }
+
+    /// For the lines that both readers take, it does not matter which one reads them.
+    #[test]
+    fn both_readers_agree() {
+        for line in [
+            "MAIL FROM:<a@b.c>",
+            "mail from:<a@b.c> size=12 body=8bitmime",
+            "MAIL FROM: <a@b.c> BODY=7BIT SMTPUTF8",
+            "MAIL FROM:<a@b.c> RET=HDRS ENVID=x",
+            "MAIL FROM:<@x,@y:a@b.c>",
+            "MAIL FROM:<jos\u{e9}@b.c> SIZE=0",
+        ] {
+            let line = format!("{line}\r\n");
+            let command = Command::new(line.as_bytes());
+            let strict = command.strict_sender();
+            assert!(strict.is_some(), "{line}");
+            assert_eq!(strict, command.lenient_sender().ok(), "{line}");
+        }
+        for line in [
+            "RCPT TO:<a@b.c>",
+            "rcpt to: <a@b.c> notify=success,delay orcpt=rfc822;a@b.c",
+        ] {
+            let line = format!("{line}\r\n");
+            let command = Command::new(line.as_bytes());
+            let strict = command.strict_recipient();
+            assert!(strict.is_some(), "{line}");
+            assert_eq!(strict, command.lenient_recipient().ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn odd_addresses_are_taken() {
+        for (line, expected) in [
+            ("MAIL FROM:<>", ""),
+            ("MAIL FROM: <>  SIZE=3", ""),
+            ("MAIL FROM:a@b", "a@b"),
+            ("MAIL FROM:<a>", "a"),
+            ("MAIL FROM:<postmaster>", "postmaster"),
+            ("MAIL FROM:<\"a b\"@c>", "\"a b\"@c"),
+            ("MAIL FROM:<a..b@c>", "a..b@c"),
+            ("MAIL FROM:<a@b", "refused"),
+        ] {
+            let found = sender(line).map_or("refused".into(), |sender| sender.address);
+            assert_eq!(found, expected, "{line}");
+        }
+        assert_eq!(recipient("RCPT TO:a@b").as_deref(), Ok("a@b"));
+        let long = format!("RCPT TO:<{}@b>", "a".repeat(1000));
+        assert_eq!(recipient(&long).map(|address| address.len()), Ok(1002));
+        assert_eq!(recipient("RCPT TO:<>"), Err(reply::BAD_RECIPIENT.into()));
+        assert_eq!(recipient("RCPT a@b"), Err(reply::RCPT_SYNTAX.into()));
+        assert_eq!(recipient("RCPT TO:"), Err(reply::RCPT_SYNTAX.into()));
+    }
+
+    #[test]
+    fn not_utf8_is_replaced() {
+        let command = Command::new(b"RCPT TO:<jos\xe9@b.c>\r\n");
+        assert_eq!(command.recipient().as_deref(), Ok("jos\u{fffd}@b.c"));
+    }
+
+    #[test]
+    fn parameters() {
+        let size = |line| sender(line).map(|sender| sender.size);
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=42"), Ok(Some(42)));
+        assert_eq!(size("MAIL FROM:a@b SIZE=42"), Ok(Some(42)));
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=x"), Err(reply::BAD_SIZE.into()));
+        assert_eq!(
+            size("MAIL FROM:<a@b> SIZE=99999999999999999999"),
+            Err(reply::SIZE_OVERFLOW.into())
+        );
+        for line in [
+            "MAIL FROM:<a@b> BY=3;R",
+            "MAIL FROM:<a@b> BODY=BINARYMIME",
+            "MAIL FROM:<a@b> foo=\"x",
+        ] {
+            let parameter = line.split(' ').next_back().unwrap_or_default();
+            assert_eq!(
+                sender(line),
+                Err(reply::unsupported(parameter.as_bytes()).into())
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Cuts command lines out of the byte stream (RFC 5321 §2.3.8, §4.5.3.1.4).
+//!
+//! A line ends in LF; a CR before it belongs to the line end and is left to the reader of the
+//! line, who takes it for white space. A bare LF is accepted here, as Postfix does: between
+//! commands it cannot be abused, since no message content is near (for content see
+//! [`data`](super::data)).
+//!
+//! Lines that lie whole in the input are lent from it without a copy. A partial line is kept, up
+//! to [`MAX_LINE`] bytes. Of a longer one nothing is kept, its bytes are passed over up to the
+//! next LF, and it is reported once, at its end.
+
+/// Longest command line in bytes, line end included. RFC 5321 §4.5.3.1.4 asks for 512 at least;
+/// this is the default of Postfix's `line_length_limit`.
+pub const MAX_LINE: usize = 2048;
+
+/// What [`LineBuffer::next`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// The input ended before the line did.
+    Partial,
+    /// A line, its LF included.
+    Whole(&'a [u8]),
+    /// The end of a line longer than [`MAX_LINE`].
+    TooLong,
+}
+
+/// Holds the line that the last read left unfinished.
+#[derive(Debug, Default)]
+pub(super) struct LineBuffer {
+    partial: Vec<u8>,
+    /// The line has outgrown [`MAX_LINE`]; the rest of it is passed over.
+    overflowed: bool,
+    /// `partial` was lent out as a whole line and is stale.
+    lent: bool,
+}
+
+impl LineBuffer {
+    /// Takes bytes from `input` up to the first LF; returns how many, and what they made.
+    pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Line<'a>) {
+        if self.lent {
+            self.partial.clear();
+            self.lent = false;
+        }
+        let (head, ended) = match memchr::memchr(b'\n', input) {
+            Some(at) => (input.get(..=at).unwrap_or(input), true),
+            None => (input, false),
+        };
+        self.overflowed |= self.partial.len() + head.len() > MAX_LINE;
+        let used = head.len();
+        if self.overflowed {
+            self.partial.clear();
+            self.overflowed = !ended;
+            let line = if ended { Line::TooLong } else { Line::Partial };
+            return (used, line);
+        }
+        if ended && self.partial.is_empty() {
+            return (used, Line::Whole(head));
+        }
+        self.partial.extend_from_slice(head);
+        if !ended {
+            return (used, Line::Partial);
+        }
+        self.lent = true;
+        (used, Line::Whole(&self.partial))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lends_whole_lines_and_joins_partial_ones() {
+        let mut lines = LineBuffer::default();
+        assert_eq!(lines.next(b"NOOP\r\nQU"), (6, Line::Whole(b"NOOP\r\n")));
+        assert_eq!(lines.next(b"QU"), (2, Line::Partial));
+        assert_eq!(lines.next(b""), (0, Line::Partial));
+        assert_eq!(lines.next(b"IT\nX"), (3, Line::Whole(b"QUIT\n")));
+        assert_eq!(lines.next(b"X"), (1, Line::Partial));
+        assert_eq!(lines.next(b"\n"), (1, Line::Whole(b"X\n")));
+    }
+
+    #[test]
+    fn the_limit_is_the_same_however_the_line_arrives() {
+        for (length, fits) in [(MAX_LINE, true), (MAX_LINE + 1, false)] {
+            let mut line = vec![b'a'; length - 1];
+            line.push(b'\n');
+            let mut whole = LineBuffer::default();
+            let (used, found) = whole.next(&line);
+            assert_eq!(used, length);
+            assert_eq!(found == Line::TooLong, !fits);
+
+            let mut bytewise = LineBuffer::default();
+            let (last, rest) = line.split_last().unwrap();
+            for byte in rest {
+                assert_eq!(
+                    bytewise.next(std::slice::from_ref(byte)),
+                    (1, Line::Partial)
+                );
+            }
+            let (_, found) = bytewise.next(std::slice::from_ref(last));
+            assert_eq!(found == Line::TooLong, !fits);
+        }
+    }
+
+    #[test]
+    fn an_endless_line_keeps_nothing() {
+        let mut lines = LineBuffer::default();
+        for _ in 0..1000 {
+            assert_eq!(lines.next(&[b'a'; 999]), (999, Line::Partial));
+            assert!(lines.partial.capacity() <= 2 * MAX_LINE);
+        }
+        assert_eq!(lines.next(b"\nNOOP\n"), (1, Line::TooLong));
+        assert_eq!(lines.next(b"NOOP\n"), (5, Line::Whole(b"NOOP\n")));
+    }
+}

@@ -1,0 +1,110 @@
+//! The SMTP session as decisions: bytes in, steps out.
+//!
+//! This module plays an open mail relay that looks like a Postfix 3.7 with its default settings
+//! and accepts every sender and every recipient. It does no I/O, knows no clock and spawns
+//! nothing: a shell reads from the socket, calls [`Session::step`] with what it read, does what
+//! the returned [`Step`] says, and writes [`Session::output`] before it waits for more input, so
+//! that the answers to pipelined commands leave in one write (RFC 2920).
+//!
+//! The parts, in the order of the work: `line` cuts command lines out of the stream,
+//! `command` tells which command a line is and reads its arguments, `path` reads addresses as
+//! spam software writes them, [`data`] reads message content, `reply` holds the wording of every
+//! answer, and `session` is the state and the order that commands must come in.
+//!
+//! # Guarantees
+//!
+//! - No byte sequence makes it panic, and memory is bounded whatever a client sends: one partial
+//!   line of [`MAX_LINE`] bytes, at most [`Profile::max_recipients`] addresses each shorter than a
+//!   line, and replies to the input of one `step` call. Message content is handed on as slices of
+//!   the input and never kept.
+//! - Replies do not depend on how the input was cut into reads.
+//! - `250` in answer to DATA is put into the output by [`Session::finish`] with
+//!   [`Outcome::Kept`], and by nothing else.
+//! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
+//! - [`Session::helo`] and the addresses of a [`Transaction`] are UTF-8 without control
+//!   characters: what was not valid is replaced by U+FFFD.
+//! - A session ends by itself: after [`MAX_ERRORS`] errors or [`MAX_COMMANDS`] commands that led
+//!   to no message it says `421` and asks for [`Step::Close`].
+//!
+//! # Where it is not a Postfix
+//!
+//! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
+//! accepted in commands (Postfix: `500 5.5.2`); DSN and SMTPUTF8 parameters are accepted though
+//! not offered; ETRN is `502`; a line that is too long is refused, where Postfix reads its
+//! beginning; and a bare-LF end of data does not end a message. There are no delays after errors.
+//!
+//! # Failure
+//!
+//! Nothing here returns an error. What a client does wrong is answered in the protocol, and what
+//! goes wrong in the shell (disk full, time out, shutdown) is told to the session, which finds the
+//! words for it.
+
+mod command;
+pub mod data;
+mod line;
+mod path;
+mod reply;
+mod session;
+
+pub use line::MAX_LINE;
+pub use session::{MAX_COMMANDS, MAX_ERRORS, Session};
+
+/// What a session says of itself and the limits it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// The name in the greeting and in replies. Not checked: it must be a host name.
+    pub hostname: String,
+    /// Largest message in bytes, counted after dot-unstuffing; offered as SIZE (RFC 1870).
+    pub max_message_size: u64,
+    /// Most recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100 at least). Bounds the
+    /// memory of a session: each recipient can take a little less than [`MAX_LINE`] bytes, or
+    /// three times that where it is not UTF-8.
+    pub max_recipients: usize,
+}
+
+/// What the shell must do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// The input is used up: write the output, then read more.
+    Read,
+    /// A message begins. Its `354` is in the output; its content follows as `Content`.
+    Begin(Transaction),
+    /// A piece of the message's content, dot-unstuffed, never empty.
+    Content(&'a [u8]),
+    /// The message grew over `max_message_size`: discard what there is of it. The session passes
+    /// over the rest and answers `552` itself; no `End` follows.
+    Abandon,
+    /// The message is complete: store it and call [`Session::finish`].
+    End,
+    /// Write the output, then close the connection. All further input is ignored.
+    Close,
+}
+
+/// The envelope of a message that DATA was accepted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// What the client called itself in HELO or EHLO; empty if it did not.
+    pub helo: String,
+    /// The reverse-path without brackets; empty for `<>`.
+    pub mail_from: String,
+    /// The forward-paths without brackets, at least one, in the order given, repetitions kept.
+    pub rcpt_to: Vec<String>,
+    /// SIZE in bytes as MAIL declared it (RFC 1870), if it did. A claim, not the message's size.
+    pub declared_size: Option<u64>,
+    /// MAIL had BODY=8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on disk for good: `250`.
+    Kept {
+        /// The name to tell the client, a word of printable ASCII.
+        queue_id: String,
+    },
+    /// No space left: `452 4.3.1`. The client is expected to come again.
+    Full,
+    /// It could not be stored for another reason: `451 4.3.0`.
+    Failed,
+}

@@ -1,0 +1,178 @@
+//! The stores: where what was found is kept.
+//!
+//! Two of them, each behind a trait. The [`WindowStore`] holds the open window, closed windows
+//! that wait, and the names of counted queue files; one transaction of it makes a batch count.
+//! The [`MainStore`] holds the distinct spams of all windows; one transaction of it takes a
+//! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
+//! the operator's questions over both.
+//!
+//! Engines are files beside this one ([`sqlite`]); `sql/` holds their schemas. An engine fails
+//! with a [`StoreError`], whose kind says what the caller does: wait, or look for the mail whose
+//! content was refused.
+
+pub mod bounds;
+pub mod record;
+pub mod sqlite;
+
+use std::fmt;
+
+use crate::queue::QueueName;
+use crate::timestamp::Timestamp;
+pub use record::{
+    Batch, Day, Delta, Find, Known, NewRecord, Part, Sets, Spam, TakenRecord, Totals,
+};
+
+/// What a caller does about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Away, locked, full or broken: not the mail's fault. Wait and try again.
+    Unavailable,
+    /// There is no such store yet. `shiva-dbcreate` makes it.
+    Missing,
+    /// The store is of a newer SHIVA, or no store at all.
+    Unfit,
+    /// A value was refused for what it is: find the mail and set it aside.
+    Refused,
+}
+
+/// A store's failure: what, on what.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    /// What the caller does about it.
+    pub kind: StoreErrorKind,
+    /// What failed, for the operator.
+    pub what: String,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// The result of a store's work.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The open window as the store has it.
+#[derive(Debug)]
+pub struct OpenWindow {
+    /// Its number: 1, 2, 3 …
+    pub number: u64,
+    /// When it opened; a restart does not change it.
+    pub opened: Timestamp,
+    /// Its records in the order first seen; the position is the record's number in the window.
+    pub records: Vec<Known>,
+}
+
+/// A store of windows and of counted queue files.
+pub trait WindowStore: Send {
+    /// The name this store's analyzer bears in the main store's markers; never changes.
+    fn analyzer(&mut self) -> Result<String>;
+
+    /// The open window, to go on with after a start.
+    fn open_window(&mut self) -> Result<OpenWindow>;
+
+    /// The names of files that were counted and are not yet forgotten.
+    fn counted_files(&mut self) -> Result<Vec<QueueName>>;
+
+    /// Makes a batch count: its changes and its file names, all or nothing. The names of the
+    /// batches before it are forgotten in the same transaction: the caller has unlinked those
+    /// files and synced their directory. A batch that turns out to be counted already (the
+    /// answer to its commit was lost) is a success.
+    fn commit(&mut self, batch: &Batch) -> Result<()>;
+
+    /// Forgets all file names; the caller has unlinked the files and synced their directory.
+    fn forget_files(&mut self) -> Result<()>;
+
+    /// Closes the open window at `at` and opens the next. The old one waits.
+    fn close_window(&mut self, at: Timestamp) -> Result<()>;
+
+    /// The numbers of the closed windows that wait to be taken in, oldest first.
+    fn waiting(&mut self) -> Result<Vec<u64>>;
+
+    /// Gives each record of a window to `each`, in the order first seen, without its sets and
+    /// its bodies.
+    fn each_known(&mut self, window: u64, each: &mut dyn FnMut(Known) -> Result<()>) -> Result<()>;
+
+    /// Gives each record of a window to `each`, in the order first seen, with all that is known
+    /// of it.
+    fn each_record(
+        &mut self,
+        window: u64,
+        each: &mut dyn FnMut(TakenRecord) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Gives the id and the sample of each record of a window to `each`.
+    fn each_sample(
+        &mut self,
+        window: u64,
+        each: &mut dyn FnMut(&str, &str) -> Result<()>,
+    ) -> Result<()>;
+
+    /// The undeliverable messages of a window: date, reason, count.
+    fn undeliverable(&mut self, window: u64) -> Result<Vec<(String, String, u64)>>;
+
+    /// Deletes a window's rows, some at a time so that commits can go on between.
+    fn drop_window(&mut self, window: u64) -> Result<()>;
+}
+
+/// Names a window among those of all analyzers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowKey {
+    /// The analyzer, from [`WindowStore::analyzer`].
+    pub analyzer: String,
+    /// The window's number.
+    pub window: u64,
+}
+
+/// Where a window's record goes in the main store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is new to the main store.
+    New,
+    /// It adds to the record with this id.
+    Into(String),
+}
+
+/// A store of the distinct spams of all windows.
+pub trait MainStore: Send {
+    /// Gives each record that came in after number `after` to `each`, in the order they came,
+    /// with its number.
+    fn each_known(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Known) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Whether a window was taken in.
+    fn is_taken(&mut self, key: &WindowKey) -> Result<bool>;
+
+    /// Takes a window in: one transaction with the marker in it. `fill` hands over each of the
+    /// window's records with the place it goes to, and each of its undeliverable counts.
+    fn take_in(
+        &mut self,
+        key: &WindowKey,
+        fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Whether the main store's record of this id keeps this sample.
+    fn keeps_sample(&mut self, id: &str, sample: &str) -> Result<bool>;
+}
+
+/// The open transaction of [`MainStore::take_in`].
+pub trait TakeIn {
+    /// Adds a record of the window.
+    fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()>;
+    /// Adds undeliverable messages.
+    fn undeliverable(&mut self, date: &str, reason: &str, count: u64) -> Result<()>;
+}
+
+/// Answers the operator's questions over both stores, while the analyzer runs or not.
+pub trait Reader {
+    /// The totals of all windows, open, waiting and taken in.
+    fn totals(&mut self) -> Result<Totals>;
+    /// The most frequent records, most frequent first.
+    fn top(&mut self, most: usize) -> Result<Vec<Spam>>;
+    /// The records whose id begins with this.
+    fn find(&mut self, id: &str) -> Result<Find>;
+}

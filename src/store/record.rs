@@ -1,0 +1,194 @@
+//! What goes into the stores and comes out of them.
+
+use std::collections::BTreeMap;
+
+use crate::queue::QueueName;
+use crate::timestamp::Timestamp;
+
+/// The part of a record that matching needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// MD5 of subject and body, 32 hex digits.
+    pub id: String,
+    /// CTPH of body and subject.
+    pub ssdeep: String,
+    /// Bytes of body and subject.
+    pub length: u64,
+    /// Characters of the body.
+    pub body_chars: u64,
+    /// Whether there was a text/plain part.
+    pub has_text: bool,
+}
+
+/// What only a record's first spam gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    /// What matching needs.
+    pub known: Known,
+    /// The From header, decoded.
+    pub from: String,
+    /// The subject, decoded.
+    pub subject: String,
+    /// The text/plain body.
+    pub text: String,
+    /// The text/html body.
+    pub html: String,
+    /// The header block.
+    pub headers: String,
+    /// Where the sample lies.
+    pub sample: String,
+}
+
+/// An attachment or inline part as a record keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The sender's file name. Data, never a path.
+    pub name: String,
+    /// The media type.
+    pub media_type: String,
+    /// Size of the decoded content in bytes.
+    pub size: u64,
+    /// MD5 of the decoded content, hex.
+    pub md5: String,
+    /// SHA-256 of the decoded content, hex.
+    pub sha256: String,
+    /// Inline part rather than attachment.
+    pub inline: bool,
+    /// Where the content lies.
+    pub path: String,
+}
+
+/// What a record gathers beside its counter. New to the record in a [`Delta`], all of it in a
+/// [`TakenRecord`] and a [`Spam`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sets {
+    /// Links, as a reader would follow them.
+    pub links: Vec<String>,
+    /// Source addresses.
+    pub ips: Vec<String>,
+    /// Sensors.
+    pub sensors: Vec<String>,
+    /// Recipients.
+    pub recipients: Vec<String>,
+    /// Authenticated users.
+    pub users: Vec<String>,
+    /// Attachments and inline parts.
+    pub parts: Vec<Part>,
+}
+
+/// A record's share of one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// Spams seen that day.
+    pub count: u64,
+    /// First of them.
+    pub first_seen: Timestamp,
+    /// Last of them.
+    pub last_seen: Timestamp,
+}
+
+impl Day {
+    /// A day with one spam.
+    pub fn once(at: Timestamp) -> Day {
+        Day {
+            count: 1,
+            first_seen: at,
+            last_seen: at,
+        }
+    }
+
+    /// This day with those of another added.
+    pub fn add(&mut self, other: &Day) {
+        self.count += other.count;
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}
+
+/// What a batch changes of one record.
+#[derive(Clone, Debug, Default)]
+pub struct Delta {
+    /// The record itself, when this batch saw it first.
+    pub new: Option<Box<NewRecord>>,
+    /// The record's id.
+    pub id: String,
+    /// What was seen, by day (days since the epoch).
+    pub days: BTreeMap<i64, Day>,
+    /// What is new to its sets.
+    pub sets: Sets,
+}
+
+/// A batch: what some queue files change, and the names of these files.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The open window's number.
+    pub window: u64,
+    /// Changes by the record's number in the window.
+    pub deltas: BTreeMap<u64, Delta>,
+    /// Undeliverable messages: date and reason, count.
+    pub undeliverable: BTreeMap<(String, String), u64>,
+    /// The files.
+    pub files: Vec<QueueName>,
+}
+
+/// A window's record on its way into the main store.
+#[derive(Clone, Debug)]
+pub struct TakenRecord {
+    /// The record.
+    pub record: NewRecord,
+    /// Spams of the window.
+    pub count: u64,
+    /// The window's days.
+    pub days: Vec<Day>,
+    /// All it gathered in the window.
+    pub sets: Sets,
+}
+
+/// The totals of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Spams analysed.
+    pub spams: u64,
+    /// Distinct spams.
+    pub distinct: u64,
+    /// Distinct links.
+    pub links: u64,
+    /// Distinct source addresses.
+    pub ips: u64,
+    /// Distinct attachment contents, inline parts included.
+    pub attachments: u64,
+    /// Distinct sensors.
+    pub sensors: u64,
+    /// Messages set aside.
+    pub undeliverable: u64,
+    /// Spams that the relay host accepted.
+    pub relayed: u64,
+}
+
+/// A distinct spam with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct Spam {
+    /// The record's first spam.
+    pub record: NewRecord,
+    /// Spams.
+    pub count: u64,
+    /// First seen.
+    pub first_seen: Timestamp,
+    /// Last seen.
+    pub last_seen: Timestamp,
+    /// Spams relayed.
+    pub relayed: u64,
+    /// All it gathered.
+    pub sets: Sets,
+}
+
+/// What a search by the beginning of an id found.
+#[derive(Clone, Debug)]
+pub enum Find {
+    /// Nothing.
+    None,
+    /// One record.
+    One(Box<Spam>),
+    /// Several ids begin so; the first of them.
+    Several(Vec<String>),
+}

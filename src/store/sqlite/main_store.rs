@@ -1,0 +1,345 @@
+//! The main store in SQLite. See [`MainStore`] for what each call promises.
+
+use std::path::Path;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
+
+use super::{Errors, moment, signed, unsigned};
+use crate::store::bounds::{self, cut};
+use crate::store::{Day, Known, MainStore, Part, Place, Result, TakeIn, TakenRecord, WindowKey};
+use crate::timestamp::Timestamp;
+
+/// The main store.
+pub struct SqliteMain {
+    connection: Connection,
+    errors: Errors,
+    keep_bodies: bool,
+}
+
+impl SqliteMain {
+    pub(super) fn new(connection: Connection, file: &Path, keep_bodies: bool) -> SqliteMain {
+        SqliteMain {
+            connection,
+            errors: Errors(file.to_owned()),
+            keep_bodies,
+        }
+    }
+}
+
+impl MainStore for SqliteMain {
+    fn each_known(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Known) -> Result<()>,
+    ) -> Result<()> {
+        let errors = self.errors.clone();
+        let failed = |error: rusqlite::Error| errors.of(&error);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT seq, id, ssdeep, length, bodyChars FROM spam WHERE seq > ?1 ORDER BY seq",
+            )
+            .map_err(failed)?;
+        let rows = statement
+            .query_map([signed(after)], |row| {
+                let known = Known {
+                    id: row.get(1)?,
+                    ssdeep: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                    length: row.get(3).map(unsigned)?,
+                    body_chars: row.get(4).map(unsigned)?,
+                    has_text: true,
+                };
+                Ok((row.get(0).map(unsigned)?, known))
+            })
+            .map_err(failed)?;
+        for row in rows {
+            let (seq, known) = row.map_err(failed)?;
+            each(seq, known)?;
+        }
+        Ok(())
+    }
+
+    fn is_taken(&mut self, key: &WindowKey) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM windows_taken WHERE analyzer = ?1 AND window = ?2")
+            .and_then(|mut statement| statement.exists(params![key.analyzer, signed(key.window)]))
+            .map_err(|error| self.errors.of(&error))
+    }
+
+    fn take_in(
+        &mut self,
+        key: &WindowKey,
+        fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>,
+    ) -> Result<()> {
+        let errors = self.errors.clone();
+        let failed = |error: rusqlite::Error| errors.of(&error);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        let marked = transaction
+            .execute(
+                "INSERT OR IGNORE INTO windows_taken VALUES (?1, ?2, ?3)",
+                params![
+                    key.analyzer,
+                    signed(key.window),
+                    Timestamp::now().datetime()
+                ],
+            )
+            .map_err(failed)?;
+        if marked == 0 {
+            return Ok(()); // taken in before
+        }
+        let mut taking = Taking {
+            connection: &transaction,
+            errors: &errors,
+            keep_bodies: self.keep_bodies,
+        };
+        fill(&mut taking)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn keeps_sample(&mut self, id: &str, sample: &str) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM spam WHERE id = ?1 AND sample = ?2")
+            .and_then(|mut statement| statement.exists([id, sample]))
+            .map_err(|error| self.errors.of(&error))
+    }
+}
+
+/// The transaction that takes a window in.
+struct Taking<'c> {
+    connection: &'c Connection,
+    errors: &'c Errors,
+    keep_bodies: bool,
+}
+
+impl TakeIn for Taking<'_> {
+    fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()> {
+        let write = || -> rusqlite::Result<()> {
+            let id = match place {
+                Place::New => {
+                    self.insert(record)?;
+                    record.record.known.id.as_str()
+                }
+                Place::Into(id) => {
+                    self.add(id, record)?;
+                    id
+                }
+            };
+            for day in &record.days {
+                self.day(id, day)?;
+            }
+            self.sets(id, record)?;
+            self.digests(id)
+        };
+        write().map_err(|error| self.errors.of(&error))
+    }
+
+    fn undeliverable(&mut self, date: &str, reason: &str, count: u64) -> Result<()> {
+        self.execute(
+            "INSERT INTO undeliverable VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET \
+             counter = counter + excluded.counter",
+            params![date, reason, signed(count)],
+        )
+        .map_err(|error| self.errors.of(&error))
+    }
+}
+
+impl Taking<'_> {
+    fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+        self.prepare(sql)?.execute(params).map(drop)
+    }
+
+    fn insert(&self, taken: &TakenRecord) -> rusqlite::Result<()> {
+        let record = &taken.record;
+        let body = |text| self.keep_bodies.then(|| cut(text, bounds::BODY));
+        self.execute(
+            "INSERT INTO spam (id, \"from\", subject, textMessage, htmlMessage, totalCounter, \
+             ssdeep, headers, length, bodyChars, sample) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
+             ?8, ?9, ?10, ?11)",
+            params![
+                record.known.id,
+                record.from,
+                record.subject,
+                body(&record.text),
+                body(&record.html),
+                signed(taken.count),
+                record.known.ssdeep,
+                self.keep_bodies.then_some(&record.headers),
+                signed(record.known.length),
+                signed(record.known.body_chars),
+                record.sample
+            ],
+        )
+    }
+
+    fn add(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<()> {
+        self.execute(
+            "UPDATE spam SET totalCounter = totalCounter + ?2 WHERE id = ?1",
+            params![id, signed(taken.count)],
+        )
+    }
+
+    fn day(&self, id: &str, day: &Day) -> rusqlite::Result<()> {
+        let date = day.first_seen.date();
+        let known = self
+            .prepare(
+                "SELECT sdate.id, firstSeen, lastSeen, todaysCounter FROM sdate_spam JOIN sdate \
+                 ON sdate.id = date_id WHERE spam_id = ?1 AND date = ?2",
+            )?
+            .query_row(params![id, date], |row| {
+                let day = Day {
+                    first_seen: moment(&row.get::<_, String>(1)?),
+                    last_seen: moment(&row.get::<_, String>(2)?),
+                    count: row.get(3).map(unsigned)?,
+                };
+                Ok((row.get::<_, i64>(0)?, day))
+            })
+            .optional()?;
+        if let Some((row, mut sum)) = known {
+            sum.add(day);
+            return self.execute(
+                "UPDATE sdate SET firstSeen = ?2, lastSeen = ?3, todaysCounter = ?4 WHERE id = ?1",
+                params![
+                    row,
+                    sum.first_seen.datetime(),
+                    sum.last_seen.datetime(),
+                    signed(sum.count)
+                ],
+            );
+        }
+        self.execute(
+            "INSERT INTO sdate (date, firstSeen, lastSeen, todaysCounter) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                date,
+                day.first_seen.datetime(),
+                day.last_seen.datetime(),
+                signed(day.count)
+            ],
+        )?;
+        let row = self.connection.last_insert_rowid();
+        self.execute(
+            "INSERT INTO sdate_spam (spam_id, date_id) VALUES (?1, ?2)",
+            params![id, row],
+        )
+    }
+
+    fn sets(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<()> {
+        let date = taken
+            .days
+            .first()
+            .map_or_else(String::new, |day| day.first_seen.date());
+        let sets = &taken.sets;
+        for link in &sets.links {
+            self.execute(
+                "INSERT INTO links (date, hyperLink, spam_id) SELECT ?1, ?2, ?3 WHERE NOT EXISTS \
+                 (SELECT 1 FROM links WHERE spam_id = ?3 AND hyperLink = ?2)",
+                params![date, link, id],
+            )?;
+        }
+        for ip in &sets.ips {
+            self.shared("ip", "sourceIP", id, &date, ip)?;
+        }
+        for sensor in &sets.sensors {
+            self.shared("sensor", "sensorID", id, &date, sensor)?;
+        }
+        for recipient in &sets.recipients {
+            self.execute(
+                "INSERT OR IGNORE INTO recipient_spam (date, recipient, spam_id) VALUES (?1, ?2, ?3)",
+                params![date, recipient, id],
+            )?;
+        }
+        for user in &sets.users {
+            self.execute(
+                "INSERT OR IGNORE INTO user_spam (date, user, spam_id) VALUES (?1, ?2, ?3)",
+                params![date, user, id],
+            )?;
+        }
+        sets.parts
+            .iter()
+            .try_for_each(|part| self.part(id, &date, part))
+    }
+
+    /// A value whose row is shared between records: `ip` and `sensor`.
+    fn shared(
+        &self,
+        table: &str,
+        column: &str,
+        id: &str,
+        date: &str,
+        value: &str,
+    ) -> rusqlite::Result<()> {
+        let known = self
+            .prepare(&format!(
+                "SELECT id FROM {table} WHERE {column} = ?1 LIMIT 1"
+            ))?
+            .query_row([value], |row| row.get::<_, i64>(0))
+            .optional()?;
+        let row = match known {
+            Some(row) => row,
+            None => {
+                self.execute(
+                    &format!("INSERT INTO {table} (date, {column}) VALUES (?1, ?2)"),
+                    params![date, value],
+                )?;
+                self.connection.last_insert_rowid()
+            }
+        };
+        self.execute(
+            &format!(
+                "INSERT INTO {table}_spam ({table}_id, spam_id) SELECT ?1, ?2 WHERE NOT EXISTS \
+                 (SELECT 1 FROM {table}_spam JOIN {table} ON {table}.id = {table}_id WHERE \
+                 spam_id = ?2 AND {column} = ?3)"
+            ),
+            params![row, id, value],
+        )
+    }
+
+    fn part(&self, id: &str, date: &str, part: &Part) -> rusqlite::Result<()> {
+        let (table, prefix) = if part.inline {
+            ("inline", "inline")
+        } else {
+            ("attachment", "attachment")
+        };
+        self.execute(
+            &format!(
+                "INSERT INTO {table} (date, md5, {prefix}_file_name, {prefix}_file_path, \
+                 {prefix}_file_type, spam_id, sha256, size) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 \
+                 WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE spam_id = ?6 AND sha256 = ?7 AND \
+                 {prefix}_file_name = ?3)"
+            ),
+            params![
+                date,
+                part.md5,
+                part.name,
+                part.path,
+                part.media_type,
+                id,
+                part.sha256,
+                signed(part.size)
+            ],
+        )
+    }
+
+    /// Renews the old columns that hold a digest of a set.
+    fn digests(&self, id: &str) -> rusqlite::Result<()> {
+        let digest = |table: &str, column: &str, separator: &str| -> rusqlite::Result<String> {
+            let sql = format!("SELECT {column} FROM {table} WHERE spam_id = ?1 ORDER BY id");
+            let mut statement = self.prepare(&sql)?;
+            let values = statement.query_map([id], |row| row.get(0))?;
+            let values: Vec<String> = values.collect::<rusqlite::Result<_>>()?;
+            Ok(bounds::digest(&values, separator))
+        };
+        let to = digest("recipient_spam", "recipient", ",")?;
+        let user = digest("user_spam", "user", ", ")?;
+        self.execute(
+            "UPDATE spam SET \"to\" = ?2, user = ?3 WHERE id = ?1",
+            params![id, to, user],
+        )
+    }
+}

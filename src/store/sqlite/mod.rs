@@ -1,0 +1,245 @@
+//! The embedded engine: two SQLite databases in `[database] path`.
+//!
+//! `ShivaTemp.sqlite` is the window store, `Shiva.sqlite` the main store. Both are in WAL mode
+//! with `synchronous=FULL`: a commit is on disk when it returns, and reports read beside the
+//! analyzer. SQLite is the system's library, so security updates come with the system.
+
+mod main_store;
+mod reader;
+mod window_store;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Result, StoreError, StoreErrorKind};
+use crate::queue::maildir::{inherit_owner, make_directory};
+use crate::queue::name::Namer;
+use crate::timestamp::Timestamp;
+pub use main_store::SqliteMain;
+pub use reader::SqliteReader;
+pub use window_store::SqliteWindows;
+
+/// The version of both schemas that this program reads and writes.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long a statement waits for another process or thread that has the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const WINDOW_SCHEMA: &str = include_str!("../../../sql/sqlite/window.sql");
+const MAIN_SCHEMA: &str = include_str!("../../../sql/sqlite/main.sql");
+
+/// Where the two databases lie, and whether the main store keeps bodies.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    directory: PathBuf,
+    keep_bodies: bool,
+}
+
+impl Sqlite {
+    /// The databases in `directory`. With `keep_bodies` false (`localdb : False`) the main
+    /// database holds what a report needs, and no bodies and headers.
+    pub fn new(directory: &Path, keep_bodies: bool) -> Sqlite {
+        Sqlite {
+            directory: directory.to_owned(),
+            keep_bodies,
+        }
+    }
+
+    /// The file of the window store.
+    pub fn window_file(&self) -> PathBuf {
+        self.directory.join("ShivaTemp.sqlite")
+    }
+
+    /// The file of the main store.
+    pub fn main_file(&self) -> PathBuf {
+        self.directory.join("Shiva.sqlite")
+    }
+
+    /// Makes what is missing of directory, databases and tables; returns the files it made.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
+        make_directory(&self.directory).map_err(|error| StoreError {
+            kind: StoreErrorKind::Unavailable,
+            what: format!("cannot make {}: {error}", self.directory.display()),
+        })?;
+        let mut made = Vec::new();
+        if create(&self.window_file(), WINDOW_SCHEMA, |connection| {
+            let host = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
+            let name = format!("{host}.{}", Namer::new().temporary());
+            connection.execute("INSERT INTO analyzer VALUES (?1)", [name])?;
+            connection.execute(
+                "INSERT INTO windows (number, opened) VALUES (1, ?1)",
+                [Timestamp::now().datetime()],
+            )?;
+            Ok(())
+        })? {
+            made.push(self.window_file());
+        }
+        if create(&self.main_file(), MAIN_SCHEMA, |_| Ok(()))? {
+            made.push(self.main_file());
+        }
+        Ok(made)
+    }
+
+    /// The window store.
+    pub fn windows(&self) -> Result<SqliteWindows> {
+        Ok(SqliteWindows::new(
+            open(&self.window_file(), false)?,
+            &self.window_file(),
+        ))
+    }
+
+    /// The main store.
+    pub fn main(&self) -> Result<SqliteMain> {
+        let file = self.main_file();
+        Ok(SqliteMain::new(
+            open(&file, false)?,
+            &file,
+            self.keep_bodies,
+        ))
+    }
+
+    /// Both stores, to read.
+    pub fn reader(&self) -> Result<SqliteReader> {
+        open(&self.main_file(), true)?;
+        let windows = open(&self.window_file(), true)?;
+        SqliteReader::new(windows, &self.window_file(), &self.main_file())
+    }
+}
+
+/// Turns SQLite's errors into the store's, naming the file.
+#[derive(Clone, Debug)]
+struct Errors(PathBuf);
+
+impl Errors {
+    fn of(&self, error: &rusqlite::Error) -> StoreError {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+                StoreErrorKind::Refused
+            }
+            Some(ErrorCode::NotADatabase) => StoreErrorKind::Unfit,
+            _ => StoreErrorKind::Unavailable,
+        };
+        StoreError {
+            kind,
+            what: format!("{}: {error}", self.0.display()),
+        }
+    }
+}
+
+/// Opens an existing database and checks that it is of our version.
+fn open(file: &Path, read_only: bool) -> Result<Connection> {
+    let errors = Errors(file.to_owned());
+    if !file.exists() {
+        return Err(StoreError {
+            kind: StoreErrorKind::Missing,
+            what: format!(
+                "there is no database {}; shiva-dbcreate makes it",
+                file.display()
+            ),
+        });
+    }
+    let access = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    };
+    let connect = || -> rusqlite::Result<(Connection, i64)> {
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        if !read_only {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+        }
+        let version = connection.query_row("SELECT version FROM schema_version", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        Ok((connection, version))
+    };
+    let (connection, version) = connect().map_err(|error| errors.of(&error))?;
+    if version == SCHEMA_VERSION {
+        return Ok(connection);
+    }
+    Err(StoreError {
+        kind: StoreErrorKind::Unfit,
+        what: format!(
+            "{} has schema version {version}, this program reads {SCHEMA_VERSION}; run the \
+             shiva-dbcreate of the newer of the two",
+            file.display()
+        ),
+    })
+}
+
+/// Makes a database with its tables if there is none; true when it was made. A schema half made
+/// by a crash cannot be: it is one transaction.
+fn create(
+    file: &Path,
+    schema: &str,
+    fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<bool> {
+    let errors = Errors(file.to_owned());
+    let make = || -> rusqlite::Result<bool> {
+        let mut connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let exists: bool = transaction.query_row(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'",
+            [],
+            |row| row.get(0),
+        )?;
+        if exists {
+            return Ok(false);
+        }
+        transaction.execute_batch(schema)?;
+        fill(&transaction)?;
+        transaction.commit()?;
+        Ok(true)
+    };
+    let made = make().map_err(|error| errors.of(&error))?;
+    if made {
+        let owned = |suffix: &str| {
+            let mut path = file.as_os_str().to_owned();
+            path.push(suffix);
+            let path = PathBuf::from(path);
+            if path.exists() {
+                inherit_owner(&path)
+            } else {
+                Ok(())
+            }
+        };
+        ["", "-wal", "-shm"]
+            .into_iter()
+            .try_for_each(owned)
+            .map_err(|error| StoreError {
+                kind: StoreErrorKind::Unavailable,
+                what: format!(
+                    "cannot give {} to its directory's owner: {error}",
+                    file.display()
+                ),
+            })?;
+    }
+    Ok(made)
+}
+
+/// SQLite's integers are signed; no count of ours comes near the difference.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A count read back.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A `datetime` read back; the epoch where an old row holds something else.
+fn moment(text: &str) -> Timestamp {
+    Timestamp::parse_datetime(text).unwrap_or(Timestamp::from_seconds(0, 0))
+}

@@ -1,0 +1,478 @@
+//! The window store in SQLite. See [`WindowStore`] for what each call promises.
+
+use std::path::Path;
+
+use rusqlite::{CachedStatement, Connection, Params, Row, params};
+
+use super::{Errors, moment, signed, unsigned};
+use crate::queue::QueueName;
+use crate::store::bounds::{self, cut};
+use crate::store::{
+    Batch, Day, Delta, Known, NewRecord, OpenWindow, Part, Result, Sets, TakenRecord, WindowStore,
+};
+use crate::timestamp::Timestamp;
+
+/// Rows deleted in one transaction when a window is dropped.
+const DROP_STEP: i64 = 5000;
+
+/// The tables whose rows belong to a window.
+const WINDOW_TABLES: &[&str] = &[
+    "attachments",
+    "links",
+    "sensors",
+    "sources",
+    "recipients",
+    "users",
+    "days",
+    "undeliverable",
+    "spam",
+];
+
+/// The window store.
+pub struct SqliteWindows {
+    connection: Connection,
+    errors: Errors,
+}
+
+impl SqliteWindows {
+    pub(super) fn new(connection: Connection, file: &Path) -> SqliteWindows {
+        SqliteWindows {
+            connection,
+            errors: Errors(file.to_owned()),
+        }
+    }
+
+    fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&mut self.connection).map_err(|error| self.errors.of(&error))
+    }
+}
+
+impl WindowStore for SqliteWindows {
+    fn analyzer(&mut self) -> Result<String> {
+        self.run(|c| c.query_row("SELECT name FROM analyzer", [], |row| row.get(0)))
+    }
+
+    fn open_window(&mut self) -> Result<OpenWindow> {
+        let (number, opened): (i64, String) = self.run(|c| {
+            c.query_row(
+                "SELECT number, opened FROM windows WHERE closed IS NULL",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+        })?;
+        let number = unsigned(number);
+        let mut records = Vec::new();
+        self.each_known(number, &mut |known| {
+            records.push(known);
+            Ok(())
+        })?;
+        Ok(OpenWindow {
+            number,
+            opened: moment(&opened),
+            records,
+        })
+    }
+
+    fn counted_files(&mut self) -> Result<Vec<QueueName>> {
+        self.run(|c| {
+            let mut statement = c.prepare("SELECT name FROM queue_files")?;
+            let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+            names
+                .filter_map(|name| name.map(|name| QueueName::new(&name)).transpose())
+                .collect()
+        })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<()> {
+        self.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            if let Some(first) = batch.files.first()
+                && transaction
+                    .prepare_cached("SELECT 1 FROM queue_files WHERE name = ?1")?
+                    .exists([first.as_str()])?
+            {
+                return Ok(()); // this very batch, counted before its answer was lost
+            }
+            transaction.execute("DELETE FROM queue_files", [])?;
+            {
+                let mut insert =
+                    transaction.prepare_cached("INSERT INTO queue_files VALUES (?1)")?;
+                for name in &batch.files {
+                    insert.execute([name.as_str()])?;
+                }
+            }
+            let writer = Writer {
+                connection: &transaction,
+                window: signed(batch.window),
+            };
+            writer.write(batch)?;
+            transaction.commit()
+        })
+    }
+
+    fn forget_files(&mut self) -> Result<()> {
+        self.run(|c| c.execute("DELETE FROM queue_files", []).map(drop))
+    }
+
+    fn close_window(&mut self, at: Timestamp) -> Result<()> {
+        self.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let at = at.datetime();
+            transaction.execute("UPDATE windows SET closed = ?1 WHERE closed IS NULL", [&at])?;
+            transaction.execute(
+                "INSERT INTO windows (number, opened) SELECT max(number) + 1, ?1 FROM windows",
+                [&at],
+            )?;
+            transaction.commit()
+        })
+    }
+
+    fn waiting(&mut self) -> Result<Vec<u64>> {
+        self.run(|c| {
+            let mut statement =
+                c.prepare("SELECT number FROM windows WHERE closed IS NOT NULL ORDER BY number")?;
+            let numbers = statement.query_map([], |row| row.get(0).map(unsigned))?;
+            numbers.collect()
+        })
+    }
+
+    fn each_known(&mut self, window: u64, each: &mut dyn FnMut(Known) -> Result<()>) -> Result<()> {
+        let errors = self.errors.clone();
+        let failed = |error: rusqlite::Error| errors.of(&error);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id, ssdeep, length, bodyChars, hasText FROM spam WHERE window = ?1 \
+                 ORDER BY seq",
+            )
+            .map_err(failed)?;
+        let rows = statement
+            .query_map([signed(window)], known)
+            .map_err(failed)?;
+        for row in rows {
+            each(row.map_err(failed)?)?;
+        }
+        Ok(())
+    }
+
+    fn each_record(
+        &mut self,
+        window: u64,
+        each: &mut dyn FnMut(TakenRecord) -> Result<()>,
+    ) -> Result<()> {
+        let errors = self.errors.clone();
+        let failed = |error: rusqlite::Error| errors.of(&error);
+        let sets = SetReader {
+            connection: &self.connection,
+        };
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id, ssdeep, length, bodyChars, hasText, \"from\", subject, textMessage, \
+                 htmlMessage, headers, sample, seq, totalCounter FROM spam WHERE window = ?1 \
+                 ORDER BY seq",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query([signed(window)]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let record = sets.taken(window, row).map_err(failed)?;
+            each(record)?;
+        }
+        Ok(())
+    }
+
+    fn each_sample(
+        &mut self,
+        window: u64,
+        each: &mut dyn FnMut(&str, &str) -> Result<()>,
+    ) -> Result<()> {
+        let samples = self.run(|c| {
+            let mut statement =
+                c.prepare_cached("SELECT id, coalesce(sample, '') FROM spam WHERE window = ?1")?;
+            let rows = statement.query_map([signed(window)], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        samples.iter().try_for_each(|(id, sample)| each(id, sample))
+    }
+
+    fn undeliverable(&mut self, window: u64) -> Result<Vec<(String, String, u64)>> {
+        self.run(|c| {
+            let mut statement =
+                c.prepare("SELECT date, reason, counter FROM undeliverable WHERE window = ?1")?;
+            let rows = statement.query_map([signed(window)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2).map(unsigned)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn drop_window(&mut self, window: u64) -> Result<()> {
+        for table in WINDOW_TABLES {
+            // By the table's own key, so that it works where there is no row id.
+            let key = match *table {
+                "undeliverable" => "date",
+                _ => "seq",
+            };
+            let statement = format!(
+                "DELETE FROM {table} WHERE window = ?1 AND {key} <= (SELECT {key} FROM {table} \
+                 WHERE window = ?1 ORDER BY {key} LIMIT 1 OFFSET {DROP_STEP})"
+            );
+            while self.run(|c| c.execute(&statement, [signed(window)]))? > 0 {}
+            let rest = format!("DELETE FROM {table} WHERE window = ?1");
+            self.run(|c| c.execute(&rest, [signed(window)]))?;
+        }
+        self.run(|c| c.execute("DELETE FROM windows WHERE number = ?1", [signed(window)]))?;
+        Ok(())
+    }
+}
+
+fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known {
+        id: row.get(0)?,
+        ssdeep: row.get(1)?,
+        length: row.get(2).map(unsigned)?,
+        body_chars: row.get(3).map(unsigned)?,
+        has_text: row.get(4)?,
+    })
+}
+
+/// Writes a batch's changes within its transaction.
+struct Writer<'c> {
+    connection: &'c Connection,
+    window: i64,
+}
+
+impl<'c> Writer<'c> {
+    fn write(&self, batch: &Batch) -> rusqlite::Result<()> {
+        for (seq, delta) in &batch.deltas {
+            let seq = signed(*seq);
+            match &delta.new {
+                Some(record) => self.insert(seq, record, delta)?,
+                None => self.update(seq, delta)?,
+            }
+            self.days(seq, delta)?;
+            self.sets(seq, delta)?;
+        }
+        let mut count = self.prepare(
+            "INSERT INTO undeliverable VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+             counter = counter + excluded.counter",
+        )?;
+        for ((date, reason), counter) in &batch.undeliverable {
+            count.execute(params![self.window, date, reason, signed(*counter)])?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    fn insert(&self, seq: i64, record: &NewRecord, delta: &Delta) -> rusqlite::Result<()> {
+        let total = total(delta);
+        let or_unknown = |values: &[String]| match values {
+            [] => "unknown".to_owned(),
+            values => bounds::digest(values, ", "),
+        };
+        self.prepare(
+            "INSERT INTO spam (window, seq, id, ssdeep, \"to\", \"from\", textMessage, \
+             htmlMessage, subject, headers, sourceIP, sensorID, firstSeen, lastSeen, \
+             totalCounter, length, bodyChars, hasText, user, sample) VALUES (?1, ?2, ?3, ?4, \
+             ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        )?
+        .execute(params![
+            self.window,
+            seq,
+            record.known.id,
+            record.known.ssdeep,
+            bounds::digest(&delta.sets.recipients, ","),
+            cut(&record.from, bounds::FROM),
+            cut(&record.text, bounds::BODY),
+            cut(&record.html, bounds::BODY),
+            cut(&record.subject, bounds::SUBJECT),
+            cut(&record.headers, bounds::HEADERS),
+            or_unknown(&delta.sets.ips),
+            or_unknown(&delta.sets.sensors),
+            total.first_seen.datetime(),
+            total.last_seen.datetime(),
+            signed(total.count),
+            signed(record.known.length),
+            signed(record.known.body_chars),
+            record.known.has_text,
+            bounds::digest(&delta.sets.users, ", "),
+            record.sample,
+        ])?;
+        Ok(())
+    }
+
+    fn update(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
+        let total = total(delta);
+        self.prepare(
+            "UPDATE spam SET totalCounter = totalCounter + ?3, firstSeen = min(firstSeen, ?4), \
+             lastSeen = max(lastSeen, ?5) WHERE window = ?1 AND seq = ?2",
+        )?
+        .execute(params![
+            self.window,
+            seq,
+            signed(total.count),
+            total.first_seen.datetime(),
+            total.last_seen.datetime()
+        ])?;
+        Ok(())
+    }
+
+    fn days(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
+        let mut statement = self.prepare(
+            "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET \
+             todaysCounter = todaysCounter + excluded.todaysCounter, \
+             firstSeen = min(firstSeen, excluded.firstSeen), \
+             lastSeen = max(lastSeen, excluded.lastSeen)",
+        )?;
+        for day in delta.days.values() {
+            statement.execute(params![
+                self.window,
+                seq,
+                day.first_seen.date(),
+                day.first_seen.datetime(),
+                day.last_seen.datetime(),
+                signed(day.count)
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn sets(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
+        let date = total(delta).first_seen.date();
+        let values = [
+            ("links", &delta.sets.links, bounds::LINK),
+            ("sources", &delta.sets.ips, bounds::ADDRESS),
+            ("sensors", &delta.sets.sensors, bounds::ADDRESS),
+            ("recipients", &delta.sets.recipients, bounds::ADDRESS),
+            ("users", &delta.sets.users, bounds::ADDRESS),
+        ];
+        for (table, values, bound) in values {
+            if values.is_empty() {
+                continue;
+            }
+            let mut statement = self.prepare(&format!(
+                "INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4, ?5)"
+            ))?;
+            for value in values {
+                let value = cut(value, bound);
+                statement.execute(params![self.window, seq, delta.id, value, date])?;
+            }
+        }
+        for part in &delta.sets.parts {
+            self.prepare(
+                "INSERT OR IGNORE INTO attachments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+                 ?10, ?11)",
+            )?
+            .execute(params![
+                self.window,
+                seq,
+                delta.id,
+                cut(&part.name, bounds::FILE_NAME),
+                if part.inline { "inline" } else { "attach" },
+                part.path,
+                part.md5,
+                part.sha256,
+                signed(part.size),
+                cut(&part.media_type, bounds::MEDIA_TYPE),
+                date
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// A delta's days as one.
+fn total(delta: &Delta) -> Day {
+    let mut days = delta.days.values();
+    let first = days.next().copied();
+    let mut total = first.unwrap_or(Day {
+        count: 0,
+        ..Day::once(Timestamp::from_seconds(0, 0))
+    });
+    days.for_each(|day| total.add(day));
+    total
+}
+
+/// Reads the sets of a window's records.
+struct SetReader<'c> {
+    connection: &'c Connection,
+}
+
+impl SetReader<'_> {
+    fn taken(&self, window: u64, row: &Row<'_>) -> rusqlite::Result<TakenRecord> {
+        let key = (signed(window), row.get::<_, i64>(11)?);
+        Ok(TakenRecord {
+            record: NewRecord {
+                known: known(row)?,
+                from: row.get(5)?,
+                subject: row.get(6)?,
+                text: row.get(7)?,
+                html: row.get(8)?,
+                headers: row.get(9)?,
+                sample: row.get(10)?,
+            },
+            count: row.get(12).map(unsigned)?,
+            days: self.rows(
+                "SELECT firstSeen, lastSeen, todaysCounter FROM days WHERE window = ?1 AND \
+                 seq = ?2 ORDER BY date",
+                key,
+                |row| {
+                    Ok(Day {
+                        first_seen: moment(&row.get::<_, String>(0)?),
+                        last_seen: moment(&row.get::<_, String>(1)?),
+                        count: row.get(2).map(unsigned)?,
+                    })
+                },
+            )?,
+            sets: Sets {
+                links: self.values("links", "hyperlink", key)?,
+                ips: self.values("sources", "sourceIP", key)?,
+                sensors: self.values("sensors", "sensorID", key)?,
+                recipients: self.values("recipients", "recipient", key)?,
+                users: self.values("users", "user", key)?,
+                parts: self.rows(
+                    "SELECT file_name, media_type, size, attachmentFileMd5, sha256, \
+                     attach_type = 'inline', attachment_file_path FROM attachments WHERE \
+                     window = ?1 AND seq = ?2",
+                    key,
+                    part,
+                )?,
+            },
+        })
+    }
+
+    fn values(&self, table: &str, column: &str, key: (i64, i64)) -> rusqlite::Result<Vec<String>> {
+        let sql = format!("SELECT {column} FROM {table} WHERE window = ?1 AND seq = ?2");
+        self.rows(&sql, key, |row| row.get(0))
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        key: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map(key, read)?.collect()
+    }
+}
+
+/// An attachment's row: name, type, size, md5, sha256, inline, path.
+pub(super) fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
+    Ok(Part {
+        name: row.get(0)?,
+        media_type: row.get(1)?,
+        size: row.get(2).map(unsigned)?,
+        md5: row.get(3)?,
+        sha256: row.get(4)?,
+        inline: row.get(5)?,
+        path: row.get(6)?,
+    })
+}

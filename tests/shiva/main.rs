@@ -1,0 +1,15 @@
+//! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
+
+mod ctph_is_libfuzzy;
+mod disk_full;
+mod durability;
+mod end_to_end;
+mod exactly_once;
+mod hostile;
+mod hostile_queue;
+mod index_is_exact;
+mod message;
+mod programs;
+mod rig;
+mod shared_messages;
+mod smtp_golden;

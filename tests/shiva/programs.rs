@@ -1,0 +1,309 @@
+//! The programs as an operator meets them: exit codes, messages, import, parse.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::rig::{Rig, binary, finish, wait_until};
+
+fn code(command: &mut Command) -> (i32, String) {
+    let output = finish(command);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or(-1), errors)
+}
+
+#[test]
+fn exit_codes_are_sysexits_and_the_last_line_names_the_remedy() {
+    let rig = Rig::new();
+    let run = |program: &str, arguments: &[&str]| code(rig.command(program).args(arguments));
+    assert_eq!(run("shiva", &["nonsense"]).0, 64);
+    assert_eq!(run("shiva", &[]).0, 64);
+    assert_eq!(run("shiva-analyzer", &["--never"]).0, 64);
+    let (status, errors) = run("shiva", &["report"]);
+    assert_eq!(status, 69);
+    assert!(errors.contains("shiva-dbcreate"), "{errors}");
+    assert_eq!(run("shiva", &["import", "/nonexistent"]).0, 66);
+    assert_eq!(run("shiva-dbcreate", &[]).0, 0);
+    assert_eq!(run("shiva", &["show", "abcd"]).0, 66);
+    assert_eq!(run("shiva", &["report", "--check-config"]).0, 0);
+    let (status, errors) = code(Command::new(binary("shiva-receiver")).args(["--config", "/none"]));
+    assert_eq!(status, 78);
+    assert!(
+        errors.contains("/none") && errors.contains("--config FILE"),
+        "{errors}"
+    );
+    let wrong = rig.path("wrong.conf");
+    fs::write(&wrong, "[receiver]\nlistenport : many\n").unwrap();
+    let (status, errors) = code(
+        Command::new(binary("shiva-analyzer"))
+            .arg("--check-config")
+            .arg("--config")
+            .arg(&wrong),
+    );
+    assert_eq!(status, 78);
+    for part in [
+        "wrong.conf:2",
+        "[receiver]",
+        "listenport",
+        "many",
+        "1 to 65535",
+    ] {
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
+}
+
+#[test]
+fn the_configuration_may_come_after_the_subcommand_or_from_the_environment() {
+    let rig = Rig::new();
+    rig.ok("shiva-dbcreate", &[]);
+    let file = rig.path("shiva.conf");
+    let after = finish(
+        Command::new(binary("shiva"))
+            .args(["report", "--config"])
+            .arg(&file),
+    );
+    assert!(after.status.success());
+    let environment = finish(
+        Command::new(binary("shiva"))
+            .arg("report")
+            .env("SHIVA_CONF", &file),
+    );
+    assert!(environment.status.success());
+}
+
+#[test]
+fn a_taken_port_and_a_second_service_are_refused_with_the_remedy() {
+    let rig = Rig::new();
+    let _receiver = rig.receiver();
+    let (status, errors) = code(&mut rig.command("shiva-receiver"));
+    assert_eq!(status, 69);
+    assert!(
+        errors.contains("another receiver has the queue"),
+        "{errors}"
+    );
+    let other = Rig::new();
+    let text = fs::read_to_string(other.path("shiva.conf")).unwrap();
+    let text = text.replace(&other.port.to_string(), &rig.port.to_string());
+    fs::write(other.path("shiva.conf"), text).unwrap();
+    let (status, errors) = code(&mut other.command("shiva-receiver"));
+    assert_eq!(status, 69);
+    assert!(errors.contains("another program has the port"), "{errors}");
+    let _analyzer = rig.analyzer();
+    wait_until("the analyzer has the lock", || {
+        rig.path("db/ShivaTemp.sqlite").exists()
+    });
+    let (status, errors) = code(rig.command("shiva-analyzer").arg("--once"));
+    assert_eq!(status, 69);
+    assert!(
+        errors.contains("another analyzer has the queue"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn once_gives_up_with_69_when_the_database_is_away_and_keeps_all() {
+    let rig = Rig::new();
+    rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
+    rig.ok("shiva-dbcreate", &[]);
+    let holder = rig.database("ShivaTemp.sqlite");
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (status, errors) = code(rig.command("shiva-analyzer").arg("--once"));
+    assert_eq!(status, 69, "{errors}");
+    assert!(errors.contains("ShivaTemp.sqlite"), "{errors}");
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(rig.queue().len(), 1);
+    rig.once();
+    assert_eq!(rig.total("spams"), 1);
+}
+
+#[test]
+fn the_service_waits_for_its_database_and_goes_on() {
+    let rig = Rig::new();
+    rig.ok("shiva-dbcreate", &[]);
+    let holder = rig.database("ShivaTemp.sqlite");
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
+    let analyzer = rig.analyzer();
+    std::thread::sleep(Duration::from_secs(1));
+    holder.execute_batch("ROLLBACK").unwrap();
+    wait_until("the mail is counted", || rig.total("spams") == 1);
+    analyzer.stop();
+}
+
+#[test]
+fn parse_tells_what_the_analyzer_sees() {
+    let rig = Rig::new();
+    let good = rig.path("good.eml");
+    fs::write(
+        &good,
+        "From: a@b\r\nTo: c@d\r\nSubject: s\r\n\r\nhttp://x.example/\r\n",
+    )
+    .unwrap();
+    let empty = rig.path("empty.eml");
+    fs::write(&empty, "").unwrap();
+    let output = finish(
+        Command::new(binary("shiva"))
+            .arg("parse")
+            .args([&good, &empty]),
+    );
+    assert_eq!(output.status.code(), Some(65));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let keys: Vec<&str> = lines[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut expected = vec![
+        "file",
+        "id",
+        "subject",
+        "from",
+        "to",
+        "headers",
+        "text",
+        "html",
+        "ssdeep",
+        "length",
+        "links",
+        "attachments",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert_eq!(lines[0]["links"][0], "http://x.example/");
+    assert_eq!(lines[0]["length"], "http://x.example/\n".len() as u64 + 1);
+    assert!(lines[1]["error"].as_str().unwrap().contains("empty"));
+    let mut child = Command::new(binary("shiva"))
+        .arg("parse")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&fs::read(&good).unwrap())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(parsed["id"], lines[0]["id"]);
+    assert_eq!(parsed["file"], "-");
+}
+
+#[test]
+fn import_takes_files_directories_maildirs_mboxes_and_gzip() {
+    let rig = Rig::new();
+    let store = rig.path("store");
+    for part in ["maildir/new", "maildir/cur", "maildir/tmp"] {
+        fs::create_dir_all(store.join(part)).unwrap();
+    }
+    let message = |n: usize| format!("Subject: {n}\n\nmessage {n}\n");
+    fs::write(store.join("one.eml"), message(1)).unwrap();
+    fs::write(store.join("maildir/new/two"), message(2)).unwrap();
+    fs::write(store.join("maildir/cur/three:2,S"), message(3)).unwrap();
+    fs::write(store.join("maildir/tmp/unfinished"), message(99)).unwrap();
+    let postmark = "From a@b Thu Aug 22 13:27:39 2002\n";
+    let mbox = format!("{postmark}{}\n{postmark}{}", message(4), message(5));
+    fs::write(store.join("box"), mbox).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(message(6).as_bytes()).unwrap();
+    fs::write(store.join("six.gz"), gz.finish().unwrap()).unwrap();
+    let old = "1374000000.M012345P99Q3-203.0.113.9-my-sensor-bob";
+    fs::write(store.join(old), message(7)).unwrap();
+    let printed = rig.ok("shiva", &["import", store.to_str().unwrap()]);
+    assert_eq!(printed, "7 messages imported\n");
+    rig.once();
+    let report = rig.report();
+    assert_eq!(report["totals"]["spams"], 7);
+    assert_eq!(report["totals"]["distinct"], 7);
+    let find = |subject: &str| {
+        let tops = report["top"].as_array().unwrap();
+        let top = tops.iter().find(|top| top["subject"] == subject).unwrap();
+        rig.show(top["id"].as_str().unwrap())
+    };
+    assert_eq!(find("4")["first_seen"], "2002-08-22T13:27:39Z");
+    let seven = find("7");
+    assert_eq!(seven["first_seen"], "2013-07-16T18:40:00Z");
+    assert_eq!(seven["ips"][0], "203.0.113.9");
+    assert_eq!(seven["sensors"][0], "my-sensor");
+    assert_eq!(seven["users"][0], "bob");
+}
+
+#[test]
+fn sigterm_lets_an_open_transaction_finish() {
+    let rig = Rig::new();
+    let receiver = rig.receiver();
+    let (mut idle, mut open) = (rig.client(), rig.client());
+    open.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    for _ in 0..3 {
+        open.reply().unwrap();
+    }
+    let pid = rustix::process::Pid::from_child(&receiver.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(idle.reply().unwrap().starts_with("421 "));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", rig.port)).is_err());
+    open.send(b"Subject: late\r\n\r\nx\r\n.\r\n");
+    assert!(open.reply().unwrap().starts_with("250 "));
+    assert!(open.reply().unwrap().starts_with("421 "));
+    receiver.stop();
+    assert_eq!(rig.queue().len(), 1);
+}
+
+#[test]
+fn memory_stays_bounded_while_many_send_much() {
+    let rig = Rig::new();
+    let receiver = rig.receiver();
+    let line = [b'x'; 998];
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            let (rig, line) = (&rig, &line);
+            scope.spawn(move || {
+                let mut client = rig.client();
+                client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+                for _ in 0..8_000 {
+                    client.send(line);
+                    client.send(b"\r\n");
+                }
+                client.send(b".\r\n");
+                while !client.reply().unwrap().contains("queued as") {}
+            });
+        }
+    });
+    let status = fs::read_to_string(format!("/proc/{}/status", receiver.0.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(
+        peak < 48 * 1024,
+        "16 sessions with 8 MB each took {peak} kB"
+    );
+    assert_eq!(rig.queue().len(), 16);
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_and_leaves_nothing() {
+    let rig = Rig::new();
+    let text = fs::read_to_string(rig.path("shiva.conf")).unwrap();
+    let text = text.replace("[analyzer]", "maxmessagesize : 100000\n[analyzer]");
+    fs::write(rig.path("shiva.conf"), text).unwrap();
+    let _receiver = rig.receiver();
+    let mut client = rig.client();
+    let reply = client.mail("a@b", "c@d", &vec![b'x'; 5_000_000]).unwrap();
+    assert!(reply.starts_with("552 5.3.4 "), "{reply}");
+    let reply = client
+        .mail("a@b", "c@d", b"Subject: small\r\n\r\nx\r\n")
+        .unwrap();
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert_eq!(rig.queue().len(), 1);
+    assert_eq!(fs::read_dir(rig.path("queue/tmp")).unwrap().count(), 0);
+}
