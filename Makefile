@@ -1,0 +1,58 @@
+# SHIVA's commands. Each works as root and, with sudo where it must install packages, as an
+# ordinary user, on Debian 12 with a Rust toolchain.
+
+# make demo SPAM=DIR sends the messages of DIR instead of the public corpus;
+# make demo JSON=FILE also writes the report there as JSON.
+SPAM ?=
+JSON ?=
+
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+export SPAM JSON
+
+SCRIPTS = $(shell grep -rlIE --exclude-dir=.git --exclude-dir=target '^.!/bin/(ba)?sh' .)
+PAGES = $(wildcard man/*.[1-8])
+
+.PHONY: help build demo run test check advisories bench
+
+help:
+	@echo 'make build       build the programs into target/release'
+	@echo 'make demo        send real spam through both services and print the report'
+	@echo '                 (SPAM=DIR: your own spam; JSON=FILE: the report as JSON, too)'
+	@echo 'make run         run both services in the foreground until Ctrl-C'
+	@echo 'make test        run the tests'
+	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts'
+	@echo 'make advisories  known holes in dependencies (needs the network)'
+	@echo 'make bench       print the performance table'
+
+build:
+	tests/tools/install build
+	cargo build --release --locked
+
+demo: build
+	tests/tools/install demo
+	tests/tools/demo
+
+run: build
+	tests/tools/run
+
+test:
+	tests/tools/install test
+	cargo test --locked --features failpoints
+
+check:
+	tests/tools/install check
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo deny --locked --all-features check bans licenses sources
+	tests/tools/lint-pages $(PAGES)
+	shellcheck $(SCRIPTS)
+
+# Fetches the RustSec database from GitHub, which not every build machine reaches.
+advisories:
+	tests/tools/install check
+	cargo deny --locked --all-features check advisories
+
+bench: build
+	tests/tools/install bench
+	tests/bench/run
