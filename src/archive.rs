@@ -63,6 +63,8 @@ impl Archive {
             &archive.undeliverable,
         ] {
             make_directory(root)?;
+            // What a process that died has made here is durable from now on.
+            sync_directory(root)?;
         }
         Ok(archive)
     }
@@ -97,7 +99,10 @@ impl Archive {
             self.attachment.clone()
         };
         let target = self.shelf(&root, sha256)?.join(sha256);
-        if !self.copies.contains_key(&target) && !target.exists() {
+        if target.exists() {
+            // Perhaps named by a process that died before it synced the directory.
+            self.directories.extend(target.parent().map(Path::to_owned));
+        } else if !self.copies.contains_key(&target) {
             self.copy(&target, &[content])?;
         }
         Ok(target)
@@ -163,13 +168,12 @@ impl Archive {
             }
         }
         self.links.clear();
-        for (target, temporary) in std::mem::take(&mut self.copies) {
-            if let Err(error) = fs::rename(&temporary, &target)
-                && temporary.exists()
-            {
-                self.copies.insert(target, temporary);
-                return Err(error);
+        while let Some((target, temporary)) = self.copies.iter().next() {
+            if temporary.exists() {
+                fs::rename(temporary, target)?;
             }
+            let target = target.clone();
+            self.copies.remove(&target);
         }
         while let Some(directory) = self.directories.first() {
             sync_directory(directory)?;

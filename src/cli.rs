@@ -152,36 +152,29 @@ pub fn dbcreate() -> ExitCode {
 
 /// `shiva`.
 pub fn shiva() -> ExitCode {
-    exit::code(
-        "shiva",
-        read::<ShivaCli>().and_then(|cli| {
-            if !cli.common.check_config
-                && let Some(Command::Parse { files }) = &cli.command
-            {
-                return parse::run(files);
-            }
-            let Some(config) = load(&cli.common)? else {
-                return Ok(());
-            };
-            match cli.command {
-                Some(Command::Report { json }) => report::run(&config, json),
-                Some(Command::Show { id, json, raw }) => {
-                    let form = match (json, raw) {
-                        (true, _) => show::Form::Json,
-                        (_, true) => show::Form::Raw,
-                        _ => show::Form::Text,
-                    };
-                    show::run(&config, &id, form)
-                }
-                Some(Command::Import { paths }) => import::run(&config, &paths),
-                Some(Command::Parse { .. }) => Ok(()),
-                None => Err(Failure::new(
-                    Exit::Usage,
-                    "give a command; `shiva --help` lists them",
-                )),
-            }
-        }),
-    )
+    exit::code("shiva", read::<ShivaCli>().and_then(|cli| operate(&cli)))
+}
+
+fn operate(cli: &ShivaCli) -> Result<(), Failure> {
+    match &cli.command {
+        Some(Command::Parse { files }) if !cli.common.check_config => return parse::run(files),
+        None if !cli.common.check_config => {
+            let what = "give a command; `shiva --help` lists them";
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        _ => {}
+    }
+    let Some(config) = load(&cli.common)? else {
+        return Ok(());
+    };
+    match &cli.command {
+        Some(Command::Report { json }) => report::run(&config, *json),
+        Some(Command::Show { id, json: true, .. }) => show::run(&config, id, show::Form::Json),
+        Some(Command::Show { id, raw: true, .. }) => show::run(&config, id, show::Form::Raw),
+        Some(Command::Show { id, .. }) => show::run(&config, id, show::Form::Text),
+        Some(Command::Import { paths }) => import::run(&config, paths),
+        Some(Command::Parse { .. }) | None => Ok(()),
+    }
 }
 
 /// Reads the command line. Help and version go to standard output and end the process; what is

@@ -5,6 +5,7 @@
 //! what a flood can multiply is counted and said once a minute.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -28,6 +29,29 @@ pub fn start(target: LogTarget) -> Result<(), Failure> {
                     format!("cannot log to syslog: {error}; start a syslog service, or set [global] log : stderr"),
                 )
             }),
+    }
+}
+
+/// How often an event that a stranger can repeat is said.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// Holds back an event that may come a thousand times a second: the first is said at once, then
+/// one a minute with the number of those held back.
+#[derive(Debug, Default)]
+pub struct Rarely {
+    said: Option<Instant>,
+    held_back: u64,
+}
+
+impl Rarely {
+    /// Counts the event; when it is to be said, how many were held back since the last time.
+    pub fn now(&mut self) -> Option<u64> {
+        if self.said.is_some_and(|at| at.elapsed() < SAY_EVERY) {
+            self.held_back += 1;
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.held_back))
     }
 }
 
@@ -58,4 +82,18 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_events_is_said_once() {
+        let mut rarely = Rarely::default();
+        assert_eq!(rarely.now(), Some(0));
+        assert_eq!(rarely.now(), None);
+        assert_eq!(rarely.now(), None);
+        assert_eq!(rarely.held_back, 2);
+    }
 }

@@ -24,6 +24,7 @@ use crate::archive::Archive;
 use crate::crash;
 use crate::escape;
 use crate::fingerprint::{self, Fingerprint, hex};
+use crate::logging::Rarely;
 use crate::queue::maildir::sync_directory;
 use crate::queue::{Claim, QueueName};
 use crate::sameness::Rule;
@@ -47,6 +48,8 @@ pub enum Settled {
     Done(Vec<QueueName>),
     /// They do not count and lie in the queue as before.
     Undone(Vec<QueueName>),
+    /// They could not be read, which is not their fault: try again a little later.
+    Postponed(Vec<QueueName>),
 }
 
 /// Decides, gathers and commits.
@@ -62,6 +65,8 @@ pub struct Ledger {
     began: Instant,
     batch_max: usize,
     refused: HashSet<QueueName>,
+    unreadable: Rarely,
+    undeliverable: Rarely,
     /// Messages that counted since the start.
     pub counted: u64,
 }
@@ -90,6 +95,8 @@ impl Ledger {
             began: Instant::now(),
             batch_max: BATCH_MAX,
             refused: HashSet::new(),
+            unreadable: Rarely::default(),
+            undeliverable: Rarely::default(),
             counted: 0,
         };
         ledger.share_ids();
@@ -140,11 +147,14 @@ impl Ledger {
                 Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason)?,
                 Outcome::Gone => return Ok(Some(Settled::Done(vec![claim.name]))),
                 Outcome::Later(error) => {
-                    let file = escape::value(claim.name.as_str());
-                    log::error!(
-                        "event=queue.unreadable file={file} reason=\"{error}\" action=retrying"
-                    );
-                    return Ok(Some(Settled::Undone(vec![claim.name])));
+                    if let Some(held_back) = self.unreadable.now() {
+                        let file = escape::value(claim.name.as_str());
+                        log::error!(
+                            "event=queue.unreadable file={file} reason=\"{error}\" \
+                             action=retrying held_back={held_back}"
+                        );
+                    }
+                    return Ok(Some(Settled::Postponed(vec![claim.name])));
                 }
             }
         }
@@ -163,11 +173,12 @@ impl Ledger {
     }
 
     fn count_undeliverable(&mut self, claim: &Claim, received_at: Timestamp, reason: &str) {
-        let file = escape::value(claim.name.as_str());
-        log::warn!(
-            "event=message.undeliverable file={file} reason={}",
-            escape::value(reason)
-        );
+        if let Some(held_back) = self.undeliverable.now() {
+            let (file, why) = (escape::value(claim.name.as_str()), escape::value(reason));
+            log::warn!(
+                "event=message.undeliverable file={file} reason={why} held_back={held_back}"
+            );
+        }
         let key = (received_at.date(), reason.to_owned());
         *self.batch.undeliverable.entry(key).or_default() += 1;
     }

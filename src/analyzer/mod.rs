@@ -255,12 +255,11 @@ fn feed(
     let mut stuck_since: Option<Instant> = None;
     loop {
         for settled in back.try_iter() {
-            let undone = matches!(&settled, Settled::Undone(files) if !files.is_empty());
+            let postponed = matches!(&settled, Settled::Postponed(_));
             patience.until("queue", || settle(&mut intake, &settled))?;
-            if undone {
+            if postponed {
                 stuck_since.get_or_insert_with(Instant::now);
-                std::thread::sleep(LINGER);
-            } else {
+            } else if !matches!(&settled, Settled::Done(files) if files.is_empty()) {
                 stuck_since = None;
             }
         }
@@ -289,10 +288,8 @@ fn feed(
 fn settle(intake: &mut Intake, settled: &Settled) -> io::Result<()> {
     match settled {
         Settled::Done(files) => intake.done(files),
-        Settled::Undone(files) => {
-            intake.release(files.iter().cloned());
-            Ok(())
-        }
+        Settled::Undone(files) => intake.release(files),
+        Settled::Postponed(files) => intake.postpone(files),
     }
 }
 

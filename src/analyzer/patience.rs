@@ -78,7 +78,9 @@ impl Patience {
                 let reason = escape::value(&error);
                 log::error!("event={neighbour}.away reason={reason} action=waiting");
                 let status = format!("waiting for {neighbour}: {}", escape::line(&error));
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
+                // Started, if not at work: a service that waits has not failed.
+                let ready = sd_notify::NotifyState::Ready;
+                let _ = sd_notify::notify(&[ready, sd_notify::NotifyState::Status(&status)]);
                 said = Some(Instant::now());
             }
             if self.limit.is_some_and(|limit| began.elapsed() >= limit) {

@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
     key(
         "receiver",
         "maxmessagesize",
-        Integer(65_536, 1 << 30),
+        Integer(65_536, 100 << 20),
         "26214400",
     ),
     key("receiver", "authenabled", Bool, "False"),

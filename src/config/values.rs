@@ -76,12 +76,16 @@ impl Values {
                     .into(),
             );
         }
-        if !self.engine_given {
-            warnings.push(
-                "[database] engine is not set and means mysql, as it always did; this version \
-                 has only `engine : sqlite`"
-                    .into(),
-            );
+        if self.text("database", "engine") == "mysql" {
+            let given = if self.engine_given {
+                "is"
+            } else {
+                "is not set and means"
+            };
+            warnings.push(format!(
+                "[database] engine {given} mysql, which is not in this version yet; set \
+                 engine : sqlite"
+            ));
         }
     }
 

@@ -8,6 +8,9 @@ use crate::exit::Failure;
 pub fn run(config: &Config) -> Result<(), Failure> {
     let stores = stores(config)?;
     let made = stores.create()?;
+    // What was there must be of this version, too.
+    stores.windows()?;
+    stores.main()?;
     let mut text = String::new();
     for file in [stores.window_file(), stores.main_file()] {
         let what = if made.contains(&file) {

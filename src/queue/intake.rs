@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
-use super::maildir::{Maildir, sync_directory};
+use super::maildir::{Maildir, own_file, sync_directory};
 use super::name::{Form, Namer, Origin, QueueName};
 use super::work::Work;
 use crate::timestamp::Timestamp;
@@ -79,7 +79,7 @@ struct Found {
 impl Intake {
     /// Takes the lock and starts to watch. `WouldBlock` when another analyzer has the queue.
     pub fn open(maildir: Maildir) -> io::Result<Intake> {
-        let lock = File::create(maildir.root().join(".analyzer.lock"))?;
+        let lock = own_file(&maildir.root().join(".analyzer.lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
             TryLockError::Error(error) => error,
@@ -155,18 +155,23 @@ impl Intake {
         self.work.done(&self.in_flight)
     }
 
-    /// These were not done with and lie in the queue as before: they will be claimed again.
-    pub fn release(&mut self, names: impl IntoIterator<Item = QueueName>) {
+    /// These were not done with and lie in the queue as before: they are claimed again at once.
+    pub fn release(&mut self, names: &[QueueName]) -> io::Result<()> {
         for name in names {
-            self.in_flight.remove(&name);
             let directory = self.maildir.new_mail();
             self.found.push_back(Found {
                 directory,
-                name,
+                name: name.clone(),
                 complete: false,
             });
         }
-        self.next_walk = Instant::now();
+        self.postpone(names)
+    }
+
+    /// As [`Intake::release`], but claimed again only after [`SETTLED`].
+    pub fn postpone(&mut self, names: &[QueueName]) -> io::Result<()> {
+        self.next_walk = self.next_walk.min(Instant::now() + SETTLED);
+        self.done(names)
     }
 
     /// Nothing is in work, and a whole walk just now found nothing more and nothing unfinished.

@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The queue's directories.
@@ -84,7 +84,10 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
         make_directory(parent)?;
     }
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-        Ok(()) => inherit_owner(path),
+        Ok(()) => {
+            inherit_owner(path)?;
+            path.parent().map_or(Ok(()), sync_directory)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
@@ -101,6 +104,17 @@ pub fn inherit_owner(path: &Path) -> io::Result<()> {
     };
     let parent = fs::metadata(parent)?;
     std::os::unix::fs::lchown(path, Some(parent.uid()), Some(parent.gid()))
+}
+
+/// Creates a file of ours in the queue, or opens it as it is, owned as its directory is.
+pub fn own_file(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)?;
+    inherit_owner(path)?;
+    Ok(file)
 }
 
 /// Makes every name in a directory durable.

@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::maildir::{Maildir, inherit_owner};
 use super::name::{Namer, Origin, QueueName};
+use crate::logging::Rarely;
 use crate::timestamp::Timestamp;
 
 /// Bytes of a message kept in memory before it goes to a file.
@@ -242,6 +243,7 @@ struct Member {
 }
 
 fn serve(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>) {
+    let mut failed = Rarely::default();
     while let Ok(first) = jobs.recv() {
         let rest = jobs.try_iter().take(GROUP_MAX - 1);
         let group: Vec<Member> = std::iter::once(first)
@@ -249,7 +251,7 @@ fn serve(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>) {
             .filter_map(|(message, answer)| write(shared, message, answer))
             .collect();
         if !group.is_empty() {
-            commit(shared, group);
+            commit(shared, group, &mut failed);
         }
     }
 }
@@ -283,13 +285,13 @@ fn write(shared: &Shared, mut message: Incoming, answer: Answer) -> Option<Membe
 }
 
 /// Makes a written group durable and answers each of it.
-fn commit(shared: &Shared, mut group: Vec<Member>) {
+fn commit(shared: &Shared, mut group: Vec<Member>, failed: &mut Rarely) {
     crate::crash::point("spool-written");
     // Opened for this group: renames go into, and the sync goes to, the directory that bears
     // the name now, even when the analyzer has put a fresh one in its place.
     let directory = match sync_files(&group).and_then(|()| open_directory(shared)) {
         Ok(directory) => directory,
-        Err(error) => return refuse(group, &error),
+        Err(error) => return refuse(group, &error, failed),
     };
     crate::crash::point("spool-synced");
     let renamed: Vec<io::Result<()>> = group
@@ -301,7 +303,7 @@ fn commit(shared: &Shared, mut group: Vec<Member>) {
         for member in &group {
             let _ = rustix::fs::unlinkat(&directory, member.name.as_str(), AtFlags::empty());
         }
-        return refuse(group, &error.into());
+        return refuse(group, &error.into(), failed);
     }
     crate::crash::point("spool-durable");
     for (member, renamed) in group.drain(..).zip(renamed) {
@@ -342,11 +344,13 @@ fn rename(member: &Member, directory: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn refuse(group: Vec<Member>, error: &io::Error) {
-    log::error!(
-        "event=spool.failed messages={} error=\"{error}\"",
-        group.len()
-    );
+fn refuse(group: Vec<Member>, error: &io::Error, failed: &mut Rarely) {
+    if let Some(held_back) = failed.now() {
+        let messages = group.len();
+        log::error!(
+            "event=spool.failed messages={messages} error=\"{error}\" held_back={held_back}"
+        );
+    }
     for member in group {
         drop(member.message);
         (member.answer)(Err(SpoolError::from(error)));

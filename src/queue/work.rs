@@ -8,10 +8,11 @@
 //! unread.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::maildir::own_file;
 use super::name::QueueName;
 
 /// Deaths of the process, with one mail alone in work, that convict the mail.
@@ -33,7 +34,7 @@ impl Work {
     pub fn open(queue: &Path) -> io::Result<Work> {
         let path = queue.join(".analyzer.work");
         let before = fs::read_to_string(&path).unwrap_or_default();
-        let list = OpenOptions::new().append(true).create(true).open(&path)?;
+        let list = own_file(&path)?;
         Ok(Work {
             list,
             listed: before.len(),
@@ -62,7 +63,8 @@ impl Work {
         if deaths >= DEATHS_MAX {
             return Ok(Some((name, true)));
         }
-        let mut file = File::create(&self.alone)?;
+        let mut file = own_file(&self.alone)?;
+        file.set_len(0)?;
         writeln!(file, "{name} {}", deaths + 1)?;
         file.sync_all()?;
         Ok(Some((name, false)))

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::counters::Counters;
 use crate::envelope::Envelope;
+use crate::queue::Incoming;
 use crate::queue::spool::Handle;
-use crate::queue::{Incoming, SpoolError};
 use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
@@ -211,7 +211,8 @@ impl Connection<'_> {
                 self.shared.counters.kept(self.size);
                 Outcome::Kept { queue_id }
             }
-            Ok(Err(SpoolError::Full)) => {
+            Ok(Err(_)) => {
+                // Whatever the file system refuses may succeed later: 452 (promise 1).
                 self.shared.counters.not_kept();
                 Outcome::Full
             }

@@ -23,6 +23,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::logging::Rarely;
+use crate::queue::maildir::own_file;
 use crate::queue::{Maildir, Spool};
 use crate::smtp::Profile;
 use connection::Shared;
@@ -54,6 +56,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
             ),
         )
     })?;
+    raise_file_limit();
     let _lock = lock(&maildir)?;
     remove_leftovers(&maildir);
     let no_thread = |error: io::Error| {
@@ -70,11 +73,23 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     result
 }
 
+/// A session needs two descriptors, and the usual limit is not twice [`MAX_SESSIONS`].
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Refused, the sessions are fewer, and that is logged when it happens.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
 /// One receiver per queue: another one's files in `tmp/` are not leftovers.
 fn lock(maildir: &Maildir) -> Result<File, Failure> {
     let path = maildir.root().join(".receiver.lock");
     let failed = |what: String| Failure::new(Exit::Unavailable, what);
-    let file = File::create(&path)
+    let file = own_file(&path)
         .map_err(|error| Failure::new(Exit::CantCreate, format!("{}: {error}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -207,12 +222,17 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut failed = Rarely::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => open(stream, peer, &shared),
             Err(error) => {
                 // Out of file descriptors, mostly: let some sessions end.
-                log::error!("event=receiver.accept_failed reason=\"{error}\"");
+                if let Some(held_back) = failed.now() {
+                    log::error!(
+                        "event=receiver.accept_failed reason=\"{error}\" held_back={held_back}"
+                    );
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -2,6 +2,7 @@
 
 mod ctph_is_libfuzzy;
 mod disk_full;
+mod documents;
 mod durability;
 mod end_to_end;
 mod exactly_once;
@@ -13,3 +14,4 @@ mod programs;
 mod rig;
 mod shared_messages;
 mod smtp_golden;
+mod store_suite;

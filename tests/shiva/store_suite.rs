@@ -1,0 +1,359 @@
+//! One suite for every engine of the stores: what the traits promise.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use shiva::queue::QueueName;
+use shiva::store::sqlite::Sqlite;
+use shiva::store::{
+    Batch, Day, Delta, Find, Known, MainStore, NewRecord, Part, Place, Reader, Sets,
+    StoreErrorKind, WindowKey, WindowStore,
+};
+use shiva::timestamp::Timestamp;
+
+/// An engine under test.
+trait Engine {
+    fn windows(&self) -> Box<dyn WindowStore>;
+    fn main(&self) -> Box<dyn MainStore>;
+    fn reader(&self) -> Box<dyn Reader>;
+}
+
+impl Engine for Sqlite {
+    fn windows(&self) -> Box<dyn WindowStore> {
+        Box::new(Sqlite::windows(self).unwrap())
+    }
+    fn main(&self) -> Box<dyn MainStore> {
+        Box::new(Sqlite::main(self).unwrap())
+    }
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(Sqlite::reader(self).unwrap())
+    }
+}
+
+/// Runs a part of the suite on a fresh pair of stores of each engine.
+fn on_each_engine(part: impl Fn(&dyn Engine)) {
+    let scratch = tempfile::tempdir().unwrap();
+    let sqlite = sqlite(scratch.path());
+    part(&sqlite);
+}
+
+fn sqlite(directory: &Path) -> Sqlite {
+    let sqlite = Sqlite::new(directory, true);
+    assert_eq!(sqlite.create().unwrap().len(), 2);
+    assert_eq!(
+        sqlite.create().unwrap().len(),
+        0,
+        "run twice it changes nothing"
+    );
+    sqlite
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_seconds(1_700_000_000 + second, 0)
+}
+
+fn id(n: u8) -> String {
+    format!("{n:032x}")
+}
+
+/// Values that a database could stumble over.
+const AWKWARD: &str = "'; DROP TABLE spam; -- \0 \u{1f600} \\ \" % _ é \u{feff}";
+
+fn record(n: u8) -> NewRecord {
+    NewRecord {
+        known: Known {
+            id: id(n),
+            ssdeep: "3:abc:abc".into(),
+            length: 1000 + u64::from(n),
+            body_chars: 900,
+            has_text: n % 2 == 0,
+        },
+        from: format!("{AWKWARD}<a@b>"),
+        subject: format!("{AWKWARD}{n}"),
+        text: AWKWARD.repeat(10),
+        html: String::new(),
+        headers: "Subject: x\n".into(),
+        sample: format!("/samples/{n}"),
+    }
+}
+
+fn part(n: u8) -> Part {
+    Part {
+        name: AWKWARD.into(),
+        media_type: "application/zip".into(),
+        size: u64::from(n),
+        md5: id(n),
+        sha256: format!("{n:064x}"),
+        inline: n % 2 == 1,
+        path: format!("/parts/{n}"),
+    }
+}
+
+fn sets(n: u8) -> Sets {
+    Sets {
+        links: vec![
+            format!("http://example.net/{n}"),
+            "http://example.net/shared".into(),
+        ],
+        ips: vec!["2001:db8::1".into()],
+        sensors: vec!["sensor".into()],
+        recipients: vec![format!("{n}@example.org")],
+        users: vec![],
+        parts: vec![part(n)],
+    }
+}
+
+/// A batch that sees record `n` of window 1 `count` times at second `second`.
+fn batch(n: u8, new: bool, count: u64, second: i64) -> Batch {
+    let day = Day {
+        count,
+        ..Day::once(at(second))
+    };
+    let delta = Delta {
+        new: new.then(|| Box::new(record(n))),
+        id: id(n),
+        days: BTreeMap::from([(at(second).day(), day)]),
+        sets: sets(n),
+    };
+    Batch {
+        window: 1,
+        deltas: BTreeMap::from([(u64::from(n), delta)]),
+        undeliverable: BTreeMap::new(),
+        files: QueueName::new(&format!("file-{n}-{second}"))
+            .into_iter()
+            .collect(),
+    }
+}
+
+#[test]
+fn a_batch_counts_once_however_often_it_is_committed() {
+    on_each_engine(|engine| {
+        let mut windows = engine.windows();
+        for _ in 0..3 {
+            windows.commit(&batch(0, true, 5, 0)).unwrap();
+        }
+        let names = windows.counted_files().unwrap();
+        assert_eq!(names.len(), 1);
+        assert_eq!(engine.reader().totals().unwrap().spams, 5);
+        // The next batch forgets the names of the one before.
+        windows.commit(&batch(0, false, 2, 60)).unwrap();
+        assert_eq!(windows.counted_files().unwrap()[0].as_str(), "file-0-60");
+        windows.forget_files().unwrap();
+        assert!(windows.counted_files().unwrap().is_empty());
+        assert_eq!(engine.reader().totals().unwrap().spams, 7);
+    });
+}
+
+#[test]
+fn what_goes_in_comes_out() {
+    on_each_engine(|engine| {
+        let mut windows = engine.windows();
+        windows.commit(&batch(3, true, 2, 10)).unwrap();
+        windows.commit(&batch(3, false, 1, -90_000)).unwrap();
+        let check = |engine: &dyn Engine| {
+            let Find::One(spam) = engine.reader().find(&id(3)).unwrap() else {
+                panic!("not found");
+            };
+            assert_eq!(spam.count, 3);
+            assert_eq!((spam.first_seen, spam.last_seen), (at(-90_000), at(10)));
+            assert_eq!(spam.sets, sets(3));
+            let mut expected = record(3);
+            // Whether there was a text part is known from the text itself.
+            expected.known.has_text = true;
+            assert_eq!(spam.record, expected);
+        };
+        check(engine);
+        take_in(engine, 1, |_| Place::New);
+        check(engine);
+        let totals = engine.reader().totals().unwrap();
+        assert_eq!((totals.spams, totals.distinct, totals.links), (3, 1, 2));
+        assert_eq!((totals.ips, totals.attachments, totals.sensors), (1, 1, 1));
+    });
+}
+
+/// Closes the open window and takes it in, each record where `place` says.
+fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
+    let mut windows = engine.windows();
+    windows.close_window(at(3600)).unwrap();
+    assert_eq!(windows.waiting().unwrap(), [window]);
+    let key = WindowKey {
+        analyzer: windows.analyzer().unwrap(),
+        window,
+    };
+    // Twice: the second changes nothing, for the marker says that it was done.
+    for _ in 0..2 {
+        engine
+            .main()
+            .take_in(&key, &mut |taking| {
+                windows.each_record(window, &mut |record| {
+                    taking.record(&record, &place(&record.record.known.id))
+                })?;
+                for (date, reason, count) in windows.undeliverable(window)? {
+                    taking.undeliverable(&date, &reason, count)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        // Taken in and not yet dropped, it is not counted twice.
+        assert!(engine.main().is_taken(&key).unwrap());
+    }
+    windows.drop_window(window).unwrap();
+    assert!(windows.waiting().unwrap().is_empty());
+}
+
+#[test]
+fn a_window_adds_to_the_records_it_belongs_to() {
+    on_each_engine(|engine| {
+        engine.windows().commit(&batch(1, true, 2, 0)).unwrap();
+        take_in(engine, 1, |_| Place::New);
+        let mut next = batch(2, true, 3, 100_000);
+        next.window = 2;
+        engine.windows().commit(&next).unwrap();
+        take_in(engine, 2, |_| Place::Into(id(1)));
+        let Find::One(spam) = engine.reader().find(&id(1)).unwrap() else {
+            panic!("not found");
+        };
+        assert_eq!(spam.count, 5);
+        assert_eq!((spam.first_seen, spam.last_seen), (at(0), at(100_000)));
+        assert_eq!(spam.sets.links.len(), 3);
+        assert_eq!(spam.sets.recipients.len(), 2);
+        assert_eq!(spam.sets.parts.len(), 2);
+        assert_eq!(spam.sets.ips.len(), 1);
+        assert!(matches!(engine.reader().find(&id(2)).unwrap(), Find::None));
+        assert!(engine.main().keeps_sample(&id(1), "/samples/1").unwrap());
+        assert!(!engine.main().keeps_sample(&id(2), "/samples/2").unwrap());
+        let mut numbers = Vec::new();
+        let mut known = Vec::new();
+        engine
+            .main()
+            .each_known(0, &mut |number, record| {
+                numbers.push(number);
+                known.push(record.id);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(known, [id(1)]);
+        let mut after = 0;
+        engine
+            .main()
+            .each_known(numbers[0], &mut |_, _| {
+                after += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(after, 0);
+    });
+}
+
+#[test]
+fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
+    on_each_engine(|engine| {
+        let mut windows = engine.windows();
+        windows.commit(&batch(0, true, 1, 0)).unwrap();
+        windows.close_window(at(60)).unwrap();
+        let analyzer = windows.analyzer().unwrap();
+        let key = WindowKey {
+            analyzer,
+            window: 1,
+        };
+        let failed = engine.main().take_in(&key, &mut |taking| {
+            windows.each_record(1, &mut |record| taking.record(&record, &Place::New))?;
+            Err(shiva::store::StoreError {
+                kind: StoreErrorKind::Unavailable,
+                what: "the power went".into(),
+            })
+        });
+        assert!(failed.is_err());
+        assert!(!engine.main().is_taken(&key).unwrap());
+        assert_eq!(engine.reader().totals().unwrap().spams, 1);
+    });
+}
+
+#[test]
+fn the_open_window_survives_with_its_number_and_start() {
+    on_each_engine(|engine| {
+        let opened = engine.windows().open_window().unwrap();
+        assert_eq!(opened.number, 1);
+        engine.windows().commit(&batch(0, true, 1, 0)).unwrap();
+        engine.windows().commit(&batch(1, true, 1, 1)).unwrap();
+        let again = engine.windows().open_window().unwrap();
+        assert_eq!(again.opened, opened.opened);
+        let ids: Vec<String> = again.records.iter().map(|known| known.id.clone()).collect();
+        assert_eq!(ids, [id(0), id(1)], "in the order first seen");
+        engine.windows().close_window(at(3600)).unwrap();
+        let next = engine.windows().open_window().unwrap();
+        assert_eq!((next.number, next.opened), (2, at(3600)));
+        assert!(next.records.is_empty());
+        // Both count while one waits.
+        assert_eq!(engine.reader().totals().unwrap().distinct, 2);
+    });
+}
+
+#[test]
+fn undeliverable_messages_are_counted_by_date_and_reason() {
+    on_each_engine(|engine| {
+        let reason = ("2023-11-14".to_owned(), AWKWARD.to_owned());
+        let mut batch = Batch {
+            window: 1,
+            undeliverable: BTreeMap::from([(reason.clone(), 2)]),
+            files: QueueName::new("a").into_iter().collect(),
+            ..Batch::default()
+        };
+        engine.windows().commit(&batch).unwrap();
+        batch.files = QueueName::new("b").into_iter().collect();
+        engine.windows().commit(&batch).unwrap();
+        let counts = engine.windows().undeliverable(1).unwrap();
+        assert_eq!(counts, [(reason.0, reason.1, 4)]);
+        take_in(engine, 1, |_| Place::New);
+        assert_eq!(engine.reader().totals().unwrap().undeliverable, 4);
+    });
+}
+
+#[test]
+fn what_is_longer_than_its_column_is_cut_and_marked() {
+    on_each_engine(|engine| {
+        let mut batch = batch(0, true, 1, 0);
+        let delta = batch.deltas.get_mut(&0).unwrap();
+        delta.new.as_mut().unwrap().subject = "é".repeat(10_000);
+        delta.sets.links = vec![format!("http://x/{}", "y".repeat(100_000))];
+        engine.windows().commit(&batch).unwrap();
+        take_in(engine, 1, |_| Place::New);
+        let top = engine.reader().top(1).unwrap().remove(0);
+        assert!(top.record.subject.len() <= 4096);
+        assert!(top.record.subject.ends_with("[cut by SHIVA]"));
+        assert!(top.sets.links[0].len() <= 8192);
+    });
+}
+
+#[test]
+fn ids_are_found_by_their_beginning() {
+    on_each_engine(|engine| {
+        engine.windows().commit(&batch(0x1a, true, 1, 0)).unwrap();
+        engine.windows().commit(&batch(0x1b, true, 1, 1)).unwrap();
+        let mut reader = engine.reader();
+        assert!(matches!(reader.find("0").unwrap(), Find::Several(ids) if ids.len() == 2));
+        assert!(matches!(
+            reader.find(&id(0x1a)[..32].to_uppercase()).unwrap(),
+            Find::One(_)
+        ));
+        assert!(matches!(reader.find("f").unwrap(), Find::None));
+        assert!(matches!(reader.find("' OR 1=1").unwrap(), Find::None));
+        assert!(matches!(reader.find("").unwrap(), Find::None));
+    });
+}
+
+#[test]
+fn a_missing_store_and_one_of_another_version_are_told_apart() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sqlite = Sqlite::new(scratch.path(), true);
+    let missing = sqlite.reader().err().unwrap();
+    assert_eq!(missing.kind, StoreErrorKind::Missing);
+    sqlite.create().unwrap();
+    let newer = rusqlite::Connection::open(sqlite.main_file()).unwrap();
+    newer
+        .execute("UPDATE schema_version SET version = 99", [])
+        .unwrap();
+    let unfit = sqlite.main().err().unwrap();
+    assert_eq!(unfit.kind, StoreErrorKind::Unfit);
+    assert!(unfit.what.contains("99"), "{unfit}");
+}
