@@ -18,7 +18,8 @@ CREATE TABLE windows (
 -- Queue files counted but perhaps not yet unlinked: the memory of "exactly once".
 CREATE TABLE queue_files (name TEXT PRIMARY KEY) WITHOUT ROWID;
 
--- seq numbers the records of a window in the order first seen, from 0.
+-- seq numbers the records of a window in the order first seen, from 0. While a window is open its
+-- counters are in days; totalCounter, firstSeen and lastSeen are brought up to date at its close.
 CREATE TABLE spam (
     window INTEGER NOT NULL,
     seq INTEGER NOT NULL,

@@ -5,27 +5,28 @@
 //!
 //! 1. the archive is synced: every file the batch refers to is durable;
 //! 2. one transaction of the window store holds the batch and the names of its queue files;
-//! 3. the queue files are unlinked, and their directories synced;
-//! 4. only then may the next transaction forget the names.
+//! 3. the queue files are unlinked, and their directories synced, by a thread beside
+//!    ([`super::sweep`]) while the next batch is gathered;
+//! 4. only when that is done may the next transaction forget the names.
 //!
 //! What fails for want of disk or database is waited for. What the store refuses for its content
 //! is undone, and the batch halved until the mail is found and set aside.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
-use std::io;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
+
 use super::patience::{GaveUp, Patience};
+use super::sweep::{self, Sweep};
 use super::worker::{Examined, KnownIds, Outcome, Result as Examination};
 use crate::archive::Archive;
 use crate::crash;
 use crate::escape;
 use crate::fingerprint::{self, Fingerprint, hex};
 use crate::logging::Rarely;
-use crate::queue::maildir::sync_directory;
 use crate::queue::{Claim, QueueName};
 use crate::sameness::Rule;
 use crate::store::bounds;
@@ -36,7 +37,7 @@ use crate::timestamp::Timestamp;
 use crate::window::{Place, Window};
 
 /// Most messages of a batch.
-const BATCH_MAX: usize = 4096;
+const BATCH_MAX: usize = 2048;
 
 /// How long a message may wait for its batch to be committed.
 const BATCH_AGE: Duration = Duration::from_millis(500);
@@ -60,6 +61,8 @@ pub struct Ledger {
     window: Window,
     known: KnownIds,
     patience: Patience,
+    settled: Sender<Settled>,
+    sweep: Sweep,
     batch: Batch,
     claims: Vec<Claim>,
     began: Instant,
@@ -80,7 +83,9 @@ impl Ledger {
         archive: Archive,
         known: KnownIds,
         patience: Patience,
+        settled: Sender<Settled>,
     ) -> Result<Ledger, GaveUp> {
+        let sweep = patience.until("queue", Sweep::start)?;
         let window = patience.until("database", || store.open_window())?;
         let window = Window::resume(&window, rule);
         let mut ledger = Ledger {
@@ -90,6 +95,8 @@ impl Ledger {
             window,
             known,
             patience,
+            settled,
+            sweep,
             batch: Batch::default(),
             claims: Vec::new(),
             began: Instant::now(),
@@ -119,8 +126,8 @@ impl Ledger {
         self.claims.is_empty()
     }
 
-    /// Enters an examined message. What is not to be entered now comes back.
-    pub fn enter(&mut self, examination: Examination) -> Result<Option<Settled>, GaveUp> {
+    /// Enters an examined message. What is not to be entered now goes back to the queue.
+    pub fn enter(&mut self, examination: Examination) -> Result<(), GaveUp> {
         let claim = examination.claim;
         if self.claims.is_empty() {
             self.began = Instant::now();
@@ -145,7 +152,7 @@ impl Ledger {
                     self.count_undeliverable(&claim, received_at, &reason);
                 }
                 Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason)?,
-                Outcome::Gone => return Ok(Some(Settled::Done(vec![claim.name]))),
+                Outcome::Gone => return Ok(self.settle(Settled::Done(vec![claim.name]))),
                 Outcome::Later(error) => {
                     if let Some(held_back) = self.unreadable.now() {
                         let file = escape::value(claim.name.as_str());
@@ -154,13 +161,19 @@ impl Ledger {
                              action=retrying held_back={held_back}"
                         );
                     }
-                    return Ok(Some(Settled::Postponed(vec![claim.name])));
+                    return Ok(self.settle(Settled::Postponed(vec![claim.name])));
                 }
             }
         }
         self.batch.files.push(claim.name.clone());
         self.claims.push(claim);
-        Ok(None)
+        Ok(())
+    }
+
+    /// Tells the intake what became of some files.
+    fn settle(&self, settled: Settled) {
+        // It may have ended already; then nobody wants to know.
+        let _ = self.settled.send(settled);
     }
 
     fn set_aside_unread(&mut self, claim: &Claim, reason: &str) -> Result<(), GaveUp> {
@@ -304,15 +317,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes everything entered count, and takes its files out of the queue.
-    pub fn commit(&mut self) -> Result<Settled, GaveUp> {
+    /// Makes everything entered count, and begins to take its files out of the queue.
+    pub fn commit(&mut self) -> Result<(), GaveUp> {
         if self.claims.is_empty() {
-            return Ok(Settled::Done(Vec::new()));
+            return Ok(());
         }
         crash::point("batch-entered");
         let archive = &mut self.archive;
         self.patience.until("disk", || archive.sync())?;
         crash::point("batch-archived");
+        self.swept()?;
         let (store, batch) = (&mut self.store, &self.batch);
         let refused = self
             .patience
@@ -325,16 +339,28 @@ impl Ledger {
             return self.undo(&error);
         }
         crash::point("batch-committed");
-        let claims = std::mem::take(&mut self.claims);
-        let files = std::mem::take(&mut self.batch).files;
-        self.patience.until("queue", || unlink(&claims))?;
-        self.counted += files.len() as u64;
+        self.batch = Batch::default();
+        self.sweep.begin(std::mem::take(&mut self.claims));
         self.batch_max = (self.batch_max * 2).min(BATCH_MAX);
-        Ok(Settled::Done(files))
+        Ok(())
+    }
+
+    /// Waits until the files of the last batch are out of the queue.
+    pub fn swept(&mut self) -> Result<(), GaveUp> {
+        let Some((claims, result)) = self.sweep.finish() else {
+            return Ok(());
+        };
+        if result.is_err() {
+            self.patience.until("queue", || sweep::unlink(&claims))?;
+        }
+        self.counted += claims.len() as u64;
+        let files = claims.into_iter().map(|claim| claim.name).collect();
+        self.settle(Settled::Done(files));
+        Ok(())
     }
 
     /// Undoes a batch that was refused for its content; the next is half as large.
-    fn undo(&mut self, error: &StoreError) -> Result<Settled, GaveUp> {
+    fn undo(&mut self, error: &StoreError) -> Result<(), GaveUp> {
         let reason = escape::value(&error.what).into_owned();
         let messages = self.claims.len();
         log::error!("event=batch.refused messages={messages} reason={reason} action=halving");
@@ -345,13 +371,13 @@ impl Ledger {
             self.refused.insert(only.clone());
         }
         self.batch_max = (messages / 2).max(1);
-        self.reload()?;
-        Ok(Settled::Undone(files))
+        self.settle(Settled::Undone(files));
+        self.reload()
     }
 
     /// Closes the window; the next opens now.
-    pub fn close_window(&mut self) -> Result<Settled, GaveUp> {
-        let settled = self.commit()?;
+    pub fn close_window(&mut self) -> Result<(), GaveUp> {
+        self.commit()?;
         let (records, number) = (self.window.len(), self.window.number());
         let (store, now) = (&mut self.store, Timestamp::now());
         self.patience
@@ -359,11 +385,12 @@ impl Ledger {
         crash::point("window-closed");
         self.reload()?;
         log::info!("event=window.closed window={number} distinct={records}");
-        Ok(settled)
+        Ok(())
     }
 
-    /// Forgets the names of counted files; all of them are unlinked, and that is durable.
+    /// Waits until all counted files are out of the queue, and forgets their names.
     pub fn forget_files(&mut self) -> Result<(), GaveUp> {
+        self.swept()?;
         let store = &mut self.store;
         self.patience.until("database", || store.forget_files())
     }
@@ -382,25 +409,6 @@ impl Ledger {
         let ids: HashSet<_> = ids.collect();
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = ids;
     }
-}
-
-/// Unlinks the files of a committed batch, and makes that durable.
-fn unlink(claims: &[Claim]) -> io::Result<()> {
-    let mut directories = BTreeSet::new();
-    for (done, claim) in claims.iter().enumerate() {
-        match fs::remove_file(&claim.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        if done == 0 {
-            crash::point("batch-half-unlinked");
-        }
-        directories.extend(claim.path.parent());
-    }
-    crash::point("batch-unlinked");
-    directories.into_iter().try_for_each(sync_directory)?;
-    crash::point("batch-settled");
-    Ok(())
 }
 
 fn fingerprint_of(spam: &Examined) -> Fingerprint {

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod patience;
 pub mod recovery;
 mod status;
+pub mod sweep;
 pub mod worker;
 
 use std::io;
@@ -43,7 +44,7 @@ use worker::{Gate, KnownIds};
 const CHUNK: usize = 64;
 
 /// Examined messages that may wait for the ledger.
-const EXAMINED_MAX: usize = 2048;
+const EXAMINED_MAX: usize = 4096;
 
 /// How long the ledger waits for more before it commits what it has.
 const LINGER: Duration = Duration::from_millis(20);
@@ -87,7 +88,6 @@ struct Analyzer {
     window_length: Duration,
     examined: Receiver<worker::Result>,
     gate: Arc<Gate>,
-    settled: Sender<Settled>,
     closed: Sender<()>,
     status: Status,
     intake: JoinHandle<Result<(), GaveUp>>,
@@ -111,10 +111,17 @@ impl Analyzer {
             log::info!("event=queue.recovered files={counted}");
         }
         let known = KnownIds::default();
-        let ledger = Ledger::resume(rule, windows, archive, known.clone(), patience.clone())?;
+        let (settled, back) = unbounded();
+        let ledger = Ledger::resume(
+            rule,
+            windows,
+            archive,
+            known.clone(),
+            patience.clone(),
+            settled,
+        )?;
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
-        let (settled, back) = unbounded();
         let (closed, windows_closed) = unbounded();
         let gate = Arc::new(Gate::default());
         let workers = (0..worker_count())
@@ -135,7 +142,6 @@ impl Analyzer {
             ledger,
             examined,
             gate,
-            settled,
             closed,
             status: Status::new(maildir),
             intake,
@@ -163,27 +169,25 @@ impl Analyzer {
                 Ok(result) => {
                     let alone = result.claim.alone;
                     self.gate.leave(result.bytes);
-                    if let Some(settled) = self.ledger.enter(result)? {
-                        let _ = self.settled.send(settled);
-                    }
+                    self.ledger.enter(result)?;
                     if alone || self.ledger.is_due() {
-                        self.commit()?;
+                        self.ledger.commit()?;
+                    }
+                    if alone {
+                        self.ledger.swept()?;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.commit()?,
-                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.ledger.commit()?;
+                    self.ledger.swept()?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.ledger.commit(),
             }
             if !self.once {
                 self.close_when_due()?;
             }
             self.status.tell(&self.ledger);
         }
-    }
-
-    fn commit(&mut self) -> Result<(), GaveUp> {
-        let settled = self.ledger.commit()?;
-        let _ = self.settled.send(settled);
-        Ok(())
     }
 
     fn close_when_due(&mut self) -> Result<(), GaveUp> {
@@ -195,8 +199,7 @@ impl Analyzer {
     }
 
     fn close_window(&mut self) -> Result<(), GaveUp> {
-        let settled = self.ledger.close_window()?;
-        let _ = self.settled.send(settled);
+        self.ledger.close_window()?;
         let _ = self.closed.send(());
         Ok(())
     }
@@ -206,7 +209,6 @@ impl Analyzer {
         // Nobody takes results any more: the workers end, then the intake.
         self.gate.open_wide();
         drop(self.examined);
-        drop(self.settled);
         let fed = self.intake.join().unwrap_or(Err(GaveUp::Stopped));
         for worker in self.workers {
             let _ = worker.join();

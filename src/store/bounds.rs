@@ -43,15 +43,11 @@ pub fn cut(value: &str, bytes: usize) -> Cow<'_, str> {
 
 /// A set's digest for the column that held it in the first SHIVA: the first values, and how many
 /// there are when that is not all.
-pub fn digest(values: &[String], separator: &str) -> String {
-    let mut text = values
-        .iter()
-        .take(DIGEST)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(separator);
-    if values.len() > DIGEST {
-        text.push_str(&format!("{separator}… ({} in all)", values.len()));
+pub fn digest(values: &[String], all: u64, separator: &str) -> String {
+    let first = values.iter().take(DIGEST).map(String::as_str);
+    let mut text = first.collect::<Vec<_>>().join(separator);
+    if all > DIGEST as u64 {
+        text.push_str(&format!("{separator}… ({all} in all)"));
     }
     text
 }
@@ -71,7 +67,7 @@ mod tests {
     #[test]
     fn a_digest_is_bounded() {
         let values: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
-        let text = digest(&values, ", ");
+        let text = digest(&values, 1000, ", ");
         assert!(
             text.starts_with("0, 1, ") && text.ends_with("… (1000 in all)"),
             "{text}"

@@ -66,7 +66,7 @@ fn record(n: u8) -> NewRecord {
             ssdeep: "3:abc:abc".into(),
             length: 1000 + u64::from(n),
             body_chars: 900,
-            has_text: n % 2 == 0,
+            has_text: n.is_multiple_of(2),
         },
         from: format!("{AWKWARD}<a@b>"),
         subject: format!("{AWKWARD}{n}"),
@@ -84,7 +84,7 @@ fn part(n: u8) -> Part {
         size: u64::from(n),
         md5: id(n),
         sha256: format!("{n:064x}"),
-        inline: n % 2 == 1,
+        inline: !n.is_multiple_of(2),
         path: format!("/parts/{n}"),
     }
 }

@@ -6,7 +6,9 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::{Errors, moment, signed, unsigned};
 use crate::store::bounds::{self, cut};
-use crate::store::{Day, Known, MainStore, Part, Place, Result, TakeIn, TakenRecord, WindowKey};
+use crate::store::{
+    Day, Known, MainStore, Part, Place, Result, Sets, TakeIn, TakenRecord, WindowKey,
+};
 use crate::timestamp::Timestamp;
 
 /// The main store.
@@ -131,7 +133,7 @@ impl TakeIn for Taking<'_> {
                 self.day(id, day)?;
             }
             self.sets(id, record)?;
-            self.digests(id)
+            self.digests(id, &record.sets)
         };
         write().map_err(|error| self.errors.of(&error))
     }
@@ -293,8 +295,8 @@ impl Taking<'_> {
         self.execute(
             &format!(
                 "INSERT INTO {table}_spam ({table}_id, spam_id) SELECT ?1, ?2 WHERE NOT EXISTS \
-                 (SELECT 1 FROM {table}_spam JOIN {table} ON {table}.id = {table}_id WHERE \
-                 spam_id = ?2 AND {column} = ?3)"
+                 (SELECT 1 FROM {table} CROSS JOIN {table}_spam ON {table}_id = {table}.id AND \
+                 spam_id = ?2 WHERE {column} = ?3)"
             ),
             params![row, id, value],
         )
@@ -326,20 +328,35 @@ impl Taking<'_> {
         )
     }
 
-    /// Renews the old columns that hold a digest of a set.
-    fn digests(&self, id: &str) -> rusqlite::Result<()> {
-        let digest = |table: &str, column: &str, separator: &str| -> rusqlite::Result<String> {
-            let sql = format!("SELECT {column} FROM {table} WHERE spam_id = ?1 ORDER BY id");
-            let mut statement = self.prepare(&sql)?;
-            let values = statement.query_map([id], |row| row.get(0))?;
-            let values: Vec<String> = values.collect::<rusqlite::Result<_>>()?;
-            Ok(bounds::digest(&values, separator))
-        };
-        let to = digest("recipient_spam", "recipient", ",")?;
-        let user = digest("user_spam", "user", ", ")?;
-        self.execute(
-            "UPDATE spam SET \"to\" = ?2, user = ?3 WHERE id = ?1",
-            params![id, to, user],
-        )
+    /// Renews the old columns that hold a digest of a set this window added to.
+    fn digests(&self, id: &str, sets: &Sets) -> rusqlite::Result<()> {
+        if !sets.recipients.is_empty() {
+            let to = self.digest("recipient_spam", "recipient", id, ",")?;
+            self.execute("UPDATE spam SET \"to\" = ?2 WHERE id = ?1", [id, &to])?;
+        }
+        if !sets.users.is_empty() {
+            let user = self.digest("user_spam", "user", id, ", ")?;
+            self.execute("UPDATE spam SET user = ?2 WHERE id = ?1", [id, &user])?;
+        }
+        Ok(())
+    }
+
+    fn digest(
+        &self,
+        table: &str,
+        column: &str,
+        id: &str,
+        separator: &str,
+    ) -> rusqlite::Result<String> {
+        let count = format!("SELECT count(*) FROM {table} WHERE spam_id = ?1");
+        let count = self
+            .prepare(&count)?
+            .query_row([id], |row| row.get(0).map(unsigned))?;
+        let first = format!("SELECT {column} FROM {table} WHERE spam_id = ?1 LIMIT ?2");
+        let mut first = self.prepare(&first)?;
+        let values =
+            first.query_map(params![id, signed(bounds::DIGEST as u64)], |row| row.get(0))?;
+        let values: Vec<String> = values.collect::<rusqlite::Result<_>>()?;
+        Ok(bounds::digest(&values, count, separator))
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Result, StoreError, StoreErrorKind};
-use crate::queue::maildir::{inherit_owner, make_directory};
+use crate::queue::maildir::{inherit_owner, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
 pub use main_store::SqliteMain;
@@ -26,6 +26,13 @@ const SCHEMA_VERSION: i64 = 1;
 
 /// How long a statement waits for another process or thread that has the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Memory for pages of a database; negative means KiB, as SQLite has it.
+const CACHE_KIB: i64 = -64 * 1024;
+
+/// Pages that gather in the write-ahead log before they go to the database: enough that a batch
+/// does not pay for it.
+const CHECKPOINT_PAGES: i64 = 16 * 1024;
 
 const WINDOW_SCHEMA: &str = include_str!("../../../sql/sqlite/window.sql");
 const MAIN_SCHEMA: &str = include_str!("../../../sql/sqlite/main.sql");
@@ -134,7 +141,14 @@ impl Errors {
 /// Opens an existing database and checks that it is of our version.
 fn open(file: &Path, read_only: bool) -> Result<Connection> {
     let errors = Errors(file.to_owned());
-    if !file.exists() {
+    let exists = file.try_exists().map_err(|error| StoreError {
+        kind: StoreErrorKind::Unavailable,
+        what: format!(
+            "{}: {error}; run this as root, or as the service's user",
+            file.display()
+        ),
+    })?;
+    if !exists {
         return Err(StoreError {
             kind: StoreErrorKind::Missing,
             what: format!(
@@ -155,6 +169,8 @@ fn open(file: &Path, read_only: bool) -> Result<Connection> {
         connection.set_prepared_statement_cache_capacity(64);
         if !read_only {
             connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         }
         let version = connection.query_row("SELECT version FROM schema_version", [], |row| {
             row.get::<_, i64>(0)
@@ -183,6 +199,11 @@ fn create(
     fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> Result<bool> {
     let errors = Errors(file.to_owned());
+    // Made by us, so that its mode is ours; its companions get the same from SQLite.
+    own_file(file).map_err(|error| StoreError {
+        kind: StoreErrorKind::Unavailable,
+        what: format!("cannot make {}: {error}", file.display()),
+    })?;
     let make = || -> rusqlite::Result<bool> {
         let mut connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -67,7 +67,8 @@ impl Reader for SqliteReader {
                     ))?)
             };
             Ok(Totals {
-                spams: sum("totalCounter", "spam")?,
+                spams: count("SELECT sum(totalCounter) FROM store.spam")?
+                    + count("SELECT sum(todaysCounter) FROM main.days WHERE {open}")?,
                 distinct: count(
                     "SELECT count(*) FROM (SELECT id FROM store.spam UNION SELECT id FROM \
                      main.spam WHERE {open})",
@@ -100,7 +101,8 @@ impl Reader for SqliteReader {
         self.run(|connection| {
             let sql = format!(
                 "SELECT id, sum(n) AS total FROM (SELECT id, totalCounter AS n FROM store.spam \
-                 UNION ALL SELECT id, totalCounter FROM main.spam WHERE {OPEN}) GROUP BY id \
+                 UNION ALL SELECT id, (SELECT sum(todaysCounter) FROM main.days d WHERE d.window = \
+                 spam.window AND d.seq = spam.seq) FROM main.spam WHERE {OPEN}) GROUP BY id \
                  ORDER BY total DESC, id LIMIT ?1"
             );
             let mut statement = connection.prepare(&sql)?;
@@ -152,7 +154,7 @@ fn spam(connection: &Connection, id: &str) -> rusqlite::Result<Option<Spam>> {
     let days = format!(
         "SELECT sum(n), min(a), max(b) FROM (SELECT todaysCounter AS n, firstSeen AS a, lastSeen \
          AS b FROM store.sdate_spam JOIN store.sdate ON sdate.id = date_id WHERE spam_id = ?1 \
-         UNION ALL SELECT totalCounter, firstSeen, lastSeen FROM main.spam WHERE id = ?1 AND {OPEN})"
+         UNION ALL SELECT todaysCounter, firstSeen, lastSeen FROM main.days WHERE {MINE})"
     );
     let (count, first, last) = connection.query_row(&days, [id], |row| {
         Ok((

@@ -1,5 +1,6 @@
 //! The window store in SQLite. See [`WindowStore`] for what each call promises.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, Params, Row, params};
@@ -8,7 +9,8 @@ use super::{Errors, moment, signed, unsigned};
 use crate::queue::QueueName;
 use crate::store::bounds::{self, cut};
 use crate::store::{
-    Batch, Day, Delta, Known, NewRecord, OpenWindow, Part, Result, Sets, TakenRecord, WindowStore,
+    Batch, Day, Delta, Known, NewRecord, OpenWindow, Part, Result, Sets, StoreError,
+    StoreErrorKind, TakenRecord, WindowStore,
 };
 use crate::timestamp::Timestamp;
 
@@ -28,18 +30,45 @@ const WINDOW_TABLES: &[&str] = &[
     "spam",
 ];
 
+/// Brings the counters in the open window's records up to date. While it is open they are kept
+/// by day only: to rewrite a record's row, body and all, for each of its copies would cost more
+/// than all else.
+const REFRESH_COUNTERS: &str = "UPDATE spam SET (totalCounter, firstSeen, lastSeen) = (SELECT \
+    sum(todaysCounter), min(days.firstSeen), max(days.lastSeen) FROM days WHERE days.window = \
+    spam.window AND days.seq = spam.seq) WHERE window IN (SELECT number FROM windows WHERE \
+    closed IS NULL)";
+
 /// The window store.
 pub struct SqliteWindows {
     connection: Connection,
     errors: Errors,
+    /// The database's inode when it was opened.
+    inode: Option<u64>,
 }
 
 impl SqliteWindows {
     pub(super) fn new(connection: Connection, file: &Path) -> SqliteWindows {
         SqliteWindows {
             connection,
+            inode: inode(file),
             errors: Errors(file.to_owned()),
         }
+    }
+
+    /// Fails when the file was taken away or another put in its place: what is written to it
+    /// would be seen by nobody.
+    fn check_file(&self) -> Result<()> {
+        if inode(&self.errors.0) == self.inode {
+            return Ok(());
+        }
+        Err(StoreError {
+            kind: StoreErrorKind::Unavailable,
+            what: format!(
+                "{} was taken away or replaced; put it back, or restart the analyzer to go on \
+                 with what is there",
+                self.errors.0.display()
+            ),
+        })
     }
 
     fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -84,6 +113,7 @@ impl WindowStore for SqliteWindows {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<()> {
+        self.check_file()?;
         self.run(|connection| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -120,6 +150,7 @@ impl WindowStore for SqliteWindows {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let at = at.datetime();
+            transaction.execute(REFRESH_COUNTERS, [])?;
             transaction.execute("UPDATE windows SET closed = ?1 WHERE closed IS NULL", [&at])?;
             transaction.execute(
                 "INSERT INTO windows (number, opened) SELECT max(number) + 1, ?1 FROM windows",
@@ -230,6 +261,10 @@ impl WindowStore for SqliteWindows {
     }
 }
 
+fn inode(file: &Path) -> Option<u64> {
+    file.metadata().ok().map(|metadata| metadata.ino())
+}
+
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
     Ok(Known {
         id: row.get(0)?,
@@ -249,14 +284,19 @@ struct Writer<'c> {
 impl<'c> Writer<'c> {
     fn write(&self, batch: &Batch) -> rusqlite::Result<()> {
         for (seq, delta) in &batch.deltas {
-            let seq = signed(*seq);
-            match &delta.new {
-                Some(record) => self.insert(seq, record, delta)?,
-                None => self.update(seq, delta)?,
+            if let Some(record) = &delta.new {
+                self.insert(signed(*seq), record, delta)?;
             }
-            self.days(seq, delta)?;
-            self.sets(seq, delta)?;
         }
+        self.days(batch)?;
+        self.values(batch, "links", bounds::LINK, |sets| &sets.links)?;
+        self.values(batch, "sources", bounds::ADDRESS, |sets| &sets.ips)?;
+        self.values(batch, "sensors", bounds::ADDRESS, |sets| &sets.sensors)?;
+        self.values(batch, "recipients", bounds::ADDRESS, |sets| {
+            &sets.recipients
+        })?;
+        self.values(batch, "users", bounds::ADDRESS, |sets| &sets.users)?;
+        self.parts(batch)?;
         let mut count = self.prepare(
             "INSERT INTO undeliverable VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
              counter = counter + excluded.counter",
@@ -273,9 +313,11 @@ impl<'c> Writer<'c> {
 
     fn insert(&self, seq: i64, record: &NewRecord, delta: &Delta) -> rusqlite::Result<()> {
         let total = total(delta);
+        let digest =
+            |values: &[String], separator| bounds::digest(values, values.len() as u64, separator);
         let or_unknown = |values: &[String]| match values {
             [] => "unknown".to_owned(),
-            values => bounds::digest(values, ", "),
+            values => digest(values, ", "),
         };
         self.prepare(
             "INSERT INTO spam (window, seq, id, ssdeep, \"to\", \"from\", textMessage, \
@@ -288,7 +330,7 @@ impl<'c> Writer<'c> {
             seq,
             record.known.id,
             record.known.ssdeep,
-            bounds::digest(&delta.sets.recipients, ","),
+            digest(&delta.sets.recipients, ","),
             cut(&record.from, bounds::FROM),
             cut(&record.text, bounds::BODY),
             cut(&record.html, bounds::BODY),
@@ -302,87 +344,80 @@ impl<'c> Writer<'c> {
             signed(record.known.length),
             signed(record.known.body_chars),
             record.known.has_text,
-            bounds::digest(&delta.sets.users, ", "),
+            digest(&delta.sets.users, ", "),
             record.sample,
         ])?;
         Ok(())
     }
 
-    fn update(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
-        let total = total(delta);
-        self.prepare(
-            "UPDATE spam SET totalCounter = totalCounter + ?3, firstSeen = min(firstSeen, ?4), \
-             lastSeen = max(lastSeen, ?5) WHERE window = ?1 AND seq = ?2",
-        )?
-        .execute(params![
-            self.window,
-            seq,
-            signed(total.count),
-            total.first_seen.datetime(),
-            total.last_seen.datetime()
-        ])?;
-        Ok(())
-    }
-
-    fn days(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
+    fn days(&self, batch: &Batch) -> rusqlite::Result<()> {
         let mut statement = self.prepare(
             "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET \
              todaysCounter = todaysCounter + excluded.todaysCounter, \
              firstSeen = min(firstSeen, excluded.firstSeen), \
              lastSeen = max(lastSeen, excluded.lastSeen)",
         )?;
-        for day in delta.days.values() {
-            statement.execute(params![
-                self.window,
-                seq,
-                day.first_seen.date(),
-                day.first_seen.datetime(),
-                day.last_seen.datetime(),
-                signed(day.count)
-            ])?;
+        for (seq, delta) in &batch.deltas {
+            for day in delta.days.values() {
+                statement.execute(params![
+                    self.window,
+                    signed(*seq),
+                    day.first_seen.date(),
+                    day.first_seen.datetime(),
+                    day.last_seen.datetime(),
+                    signed(day.count)
+                ])?;
+            }
         }
         Ok(())
     }
 
-    fn sets(&self, seq: i64, delta: &Delta) -> rusqlite::Result<()> {
-        let date = total(delta).first_seen.date();
-        let values = [
-            ("links", &delta.sets.links, bounds::LINK),
-            ("sources", &delta.sets.ips, bounds::ADDRESS),
-            ("sensors", &delta.sets.sensors, bounds::ADDRESS),
-            ("recipients", &delta.sets.recipients, bounds::ADDRESS),
-            ("users", &delta.sets.users, bounds::ADDRESS),
-        ];
-        for (table, values, bound) in values {
+    /// Adds what is new to one set of each record.
+    fn values(
+        &self,
+        batch: &Batch,
+        table: &str,
+        bound: usize,
+        set: impl Fn(&Sets) -> &Vec<String>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = self.prepare(&format!(
+            "INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4, ?5)"
+        ))?;
+        for (seq, delta) in &batch.deltas {
+            let values = set(&delta.sets);
             if values.is_empty() {
                 continue;
             }
-            let mut statement = self.prepare(&format!(
-                "INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4, ?5)"
-            ))?;
+            let date = total(delta).first_seen.date();
             for value in values {
                 let value = cut(value, bound);
-                statement.execute(params![self.window, seq, delta.id, value, date])?;
+                statement.execute(params![self.window, signed(*seq), delta.id, value, date])?;
             }
         }
-        for part in &delta.sets.parts {
-            self.prepare(
-                "INSERT OR IGNORE INTO attachments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-                 ?10, ?11)",
-            )?
-            .execute(params![
-                self.window,
-                seq,
-                delta.id,
-                cut(&part.name, bounds::FILE_NAME),
-                if part.inline { "inline" } else { "attach" },
-                part.path,
-                part.md5,
-                part.sha256,
-                signed(part.size),
-                cut(&part.media_type, bounds::MEDIA_TYPE),
-                date
-            ])?;
+        Ok(())
+    }
+
+    fn parts(&self, batch: &Batch) -> rusqlite::Result<()> {
+        let mut statement = self.prepare(
+            "INSERT OR IGNORE INTO attachments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+             ?11)",
+        )?;
+        for (seq, delta) in &batch.deltas {
+            for part in &delta.sets.parts {
+                statement.execute(params![
+                    self.window,
+                    signed(*seq),
+                    delta.id,
+                    cut(&part.name, bounds::FILE_NAME),
+                    if part.inline { "inline" } else { "attach" },
+                    part.path,
+                    part.md5,
+                    part.sha256,
+                    signed(part.size),
+                    cut(&part.media_type, bounds::MEDIA_TYPE),
+                    total(delta).first_seen.date()
+                ])?;
+            }
         }
         Ok(())
     }
