@@ -1,7 +1,7 @@
 //! The files that are kept: samples, attachments, inline parts, undeliverable messages.
 //!
-//! A sample is the queue file itself under a second name where a hard link is possible, else a
-//! copy. Attachments and inline parts are stored once per content, under a name made of their
+//! A sample is the queue file itself under a second name where a hard link is possible and the
+//! file is ours in owner and mode, else a copy. Attachments and inline parts are stored once per content, under a name made of their
 //! SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
 //! byte for byte, with the reason in a file beside it.
 //!
@@ -16,13 +16,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config;
 use crate::envelope::Envelope;
 use crate::queue::QueueName;
-use crate::queue::maildir::{inherit_owner, make_directory, sync_directory};
+use crate::queue::maildir::{inherit_owner, make_directory, named, sync_directory};
 
 /// From this many files on, one sync of the file system is cheaper than one of each file.
 const SYNC_TOGETHER: usize = 4;
@@ -73,20 +73,10 @@ impl Archive {
     pub fn keep_sample(&mut self, id: &str, window: u64, file: &Path) -> io::Result<PathBuf> {
         let directory = self.shelf(&self.rawspam.clone(), id)?;
         let target = directory.join(format!("{id}.{window}.eml"));
-        let linked = match fs::hard_link(file, &target) {
-            // Left by a crash, or by work that was undone: this file is the record's now.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&target)?;
-                fs::hard_link(file, &target)
-            }
-            other => other,
-        };
-        match linked {
-            Ok(()) => {
-                self.links.push(target.clone());
-                self.directories.insert(directory);
-            }
-            Err(_) => self.copy_file(&target, file)?,
+        if link(file, &target)? {
+            self.linked(target.clone());
+        } else {
+            self.copy_file(&target, file)?;
         }
         Ok(target)
     }
@@ -134,10 +124,8 @@ impl Archive {
         reason: &str,
     ) -> io::Result<()> {
         let target = self.undeliverable.join(format!("{name}.eml"));
-        let _ = fs::remove_file(&target);
-        if fs::hard_link(file, &target).is_ok() {
-            self.links.push(target);
-            self.directories.insert(self.undeliverable.clone());
+        if link(file, &target)? {
+            self.linked(target);
         } else {
             self.copy_file(&target, file)?;
         }
@@ -145,8 +133,9 @@ impl Archive {
         self.copy(&beside, &[reason.as_bytes(), b"\n"])
     }
 
-    /// Makes everything kept since the last sync durable. After an error it may be called again
-    /// and does what is left.
+    /// Makes everything kept since the last sync durable. After an error nothing is: the kernel
+    /// says once that it could not write, and a second sync would succeed over lost pages. So
+    /// the files are to be given up ([`Archive::forget`]) and written again.
     pub fn sync(&mut self) -> io::Result<()> {
         let written: Vec<&PathBuf> = self.copies.values().chain(&self.links).collect();
         for root in [
@@ -200,31 +189,72 @@ impl Archive {
         Ok(directory)
     }
 
+    fn linked(&mut self, target: PathBuf) {
+        // A copy that was begun before must not take the link's place.
+        self.copies.remove(&target);
+        self.directories.extend(target.parent().map(Path::to_owned));
+        self.links.push(target);
+    }
+
     fn copy(&mut self, target: &Path, pieces: &[&[u8]]) -> io::Result<()> {
-        let mut file = self.temporary(target)?;
-        pieces.iter().try_for_each(|piece| file.write_all(piece))
+        self.write(target, |file| {
+            pieces.iter().try_for_each(|piece| file.write_all(piece))
+        })
     }
 
     fn copy_file(&mut self, target: &Path, file: &Path) -> io::Result<()> {
         let mut from = File::open(file)?;
-        io::copy(&mut from, &mut self.temporary(target)?).map(drop)
+        self.write(target, |file| io::copy(&mut from, file).map(drop))
     }
 
-    /// A file that gets this name at the next sync.
-    fn temporary(&mut self, target: &Path) -> io::Result<File> {
+    /// Writes a file that gets this name at the next sync; nothing is left of one that could not
+    /// be written whole.
+    fn write(
+        &mut self,
+        target: &Path,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let directory = target.parent().unwrap_or(Path::new("/"));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory.join(format!(".{name}"));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE)
-            .open(&temporary)?;
-        inherit_owner(&temporary)?;
+        let written = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(FILE_MODE)
+                .open(&temporary)?;
+            inherit_owner(&temporary)?;
+            write(&mut file)
+        };
+        if let Err(error) = written() {
+            let _ = fs::remove_file(&temporary);
+            return Err(named(target, &error));
+        }
         self.directories.insert(directory.to_owned());
         self.copies.insert(target.to_owned(), temporary);
-        Ok(file)
+        Ok(())
+    }
+}
+
+/// Gives a queue file a second name, in place of what a crash may have left there. False where
+/// that cannot be, or where the file is not just as ours are: somebody else may change it later,
+/// or own it.
+fn link(file: &Path, target: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(file)?;
+    let shelf = fs::metadata(target.parent().unwrap_or(Path::new("/")))?;
+    let as_ours = metadata.nlink() == 1
+        && metadata.mode() & 0o7777 == FILE_MODE
+        && (metadata.uid(), metadata.gid()) == (shelf.uid(), shelf.gid());
+    if !as_ours {
+        return Ok(false);
+    }
+    match fs::hard_link(file, target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(target)?;
+            Ok(fs::hard_link(file, target).is_ok())
+        }
+        linked => Ok(linked.is_ok()),
     }
 }
 

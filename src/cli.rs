@@ -201,7 +201,7 @@ fn load(common: &Common) -> Result<Option<Config>, Failure> {
         return Ok(Some(config));
     }
     for warning in &config.warnings {
-        println!("warning: {warning}");
+        println!("warning: {}", crate::escape::line(warning));
     }
     println!("{}: no error", config.file.display());
     Ok(None)

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::escape;
+
 /// Exit codes, as in sysexits(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -57,7 +59,10 @@ pub fn code(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{program}: {failure}");
+            let text = failure.to_string();
+            // A file's name may be a stranger's.
+            let lines: Vec<_> = text.lines().map(escape::line).collect();
+            eprintln!("{program}: {}", lines.join("\n"));
             ExitCode::from(failure.exit as u8)
         }
     }

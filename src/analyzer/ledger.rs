@@ -30,9 +30,7 @@ use crate::logging::Rarely;
 use crate::queue::{Claim, QueueName};
 use crate::sameness::Rule;
 use crate::store::bounds;
-use crate::store::{
-    Batch, Day, Delta, Known, NewRecord, Part, StoreError, StoreErrorKind, WindowStore,
-};
+use crate::store::{Batch, Day, Delta, Known, NewRecord, Part, StoreErrorKind, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::window::{Place, Window};
 
@@ -70,6 +68,7 @@ pub struct Ledger {
     refused: HashSet<QueueName>,
     unreadable: Rarely,
     undeliverable: Rarely,
+    undone: Rarely,
     /// Messages that counted since the start.
     pub counted: u64,
 }
@@ -104,6 +103,7 @@ impl Ledger {
             refused: HashSet::new(),
             unreadable: Rarely::default(),
             undeliverable: Rarely::default(),
+            undone: Rarely::default(),
             counted: 0,
         };
         ledger.share_ids();
@@ -168,6 +168,12 @@ impl Ledger {
         self.batch.files.push(claim.name.clone());
         self.claims.push(claim);
         Ok(())
+    }
+
+    /// Nothing is entered any more: the intake need not wait to hear.
+    pub fn hang_up(&mut self) {
+        let (nobody, _) = crossbeam_channel::bounded(0);
+        self.settled = nobody;
     }
 
     /// Tells the intake what became of some files.
@@ -323,8 +329,10 @@ impl Ledger {
             return Ok(());
         }
         crash::point("batch-entered");
-        let archive = &mut self.archive;
-        self.patience.until("disk", || archive.sync())?;
+        if let Err(error) = self.archive.sync() {
+            let reason = format!("the archive cannot be synced: {error}");
+            return self.undo(&reason, Settled::Postponed);
+        }
         crash::point("batch-archived");
         self.swept()?;
         let (store, batch) = (&mut self.store, &self.batch);
@@ -336,7 +344,12 @@ impl Ledger {
                 Err(error) => Err(error),
             })?;
         if let Some(error) = refused {
-            return self.undo(&error);
+            if let [only] = self.batch.files.as_slice() {
+                self.refused.insert(only.clone());
+            }
+            self.batch_max = (self.claims.len() / 2).max(1);
+            let reason = format!("the database refused its content: {error}");
+            return self.undo(&reason, Settled::Undone);
         }
         crash::point("batch-committed");
         self.batch = Batch::default();
@@ -359,19 +372,24 @@ impl Ledger {
         Ok(())
     }
 
-    /// Undoes a batch that was refused for its content; the next is half as large.
-    fn undo(&mut self, error: &StoreError) -> Result<(), GaveUp> {
-        let reason = escape::value(&error.what).into_owned();
-        let messages = self.claims.len();
-        log::error!("event=batch.refused messages={messages} reason={reason} action=halving");
+    /// Undoes a batch: its files are claimed again.
+    fn undo(
+        &mut self,
+        reason: &str,
+        settled: impl FnOnce(Vec<QueueName>) -> Settled,
+    ) -> Result<(), GaveUp> {
+        if let Some(held_back) = self.undone.now() {
+            let (messages, reason) = (self.claims.len(), escape::value(reason));
+            log::error!(
+                "event=batch.undone messages={messages} reason={reason} action=retrying \
+                 held_back={held_back}"
+            );
+        }
         self.archive.forget();
         let files = std::mem::take(&mut self.batch).files;
         self.claims.clear();
-        if let [only] = files.as_slice() {
-            self.refused.insert(only.clone());
-        }
-        self.batch_max = (messages / 2).max(1);
-        self.settle(Settled::Undone(files));
+        self.swept()?;
+        self.settle(settled(files));
         self.reload()
     }
 

@@ -19,7 +19,9 @@ mod status;
 pub mod sweep;
 pub mod worker;
 
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -31,6 +33,7 @@ use crate::archive::Archive;
 use crate::config::{Config, Engine};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
+use crate::queue::maildir::{lock, make_directory};
 use crate::queue::{Claim, Intake, Maildir};
 use crate::store::sqlite::Sqlite;
 use crate::store::{StoreError, WindowStore};
@@ -52,13 +55,16 @@ const LINGER: Duration = Duration::from_millis(20);
 /// How long the ledger waits when it has nothing.
 const IDLE: Duration = Duration::from_millis(200);
 
+/// How the names of the workers' threads begin.
+const WORKER: &str = "worker-";
+
 /// How long the intake waits for files.
 const CLAIM_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs the analyzer until `stop` is set, or with `once` until the queue is empty and the window
 /// taken in.
 pub fn run(config: &Config, once: bool, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
-    quiet_panics();
+    die_of_panics();
     let patience = Patience::new(Arc::clone(stop), once.then_some(ONCE_LIMIT));
     match Analyzer::start(config, once, &patience).and_then(Analyzer::work) {
         Ok(()) | Err(GaveUp::Stopped) => Ok(()),
@@ -83,6 +89,7 @@ pub fn stores(config: &Config) -> Result<Sqlite, Failure> {
 
 struct Analyzer {
     once: bool,
+    _store_lock: File,
     patience: Patience,
     ledger: Ledger,
     window_length: Duration,
@@ -101,6 +108,7 @@ impl Analyzer {
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = open_intake(&maildir, patience)?;
+        let store_lock = lock_store(&config.database.path, patience)?;
         let archive = patience.until("disk", || Archive::open(&config.analyzer))?;
         let mut windows = patience.until("database", || -> Result<_, StoreError> {
             stores.create()?;
@@ -130,13 +138,14 @@ impl Analyzer {
             .map_err(no_thread)?;
         drop((work, results));
         let owned = patience.clone();
-        let intake = spawn("intake", move || feed(intake, once, &owned, &claims, &back))?;
+        let intake = spawn("intake", move || feed(intake, once, &owned, claims, &back))?;
         let owned = patience.clone();
         let correlation = spawn("correlation", move || {
             correlate(&stores, rule, &owned, &windows_closed)
         })?;
         Ok(Analyzer {
             once,
+            _store_lock: store_lock,
             patience: patience.clone(),
             window_length: Duration::from_secs(60 * config.analyzer.schedulertime),
             ledger,
@@ -206,49 +215,101 @@ impl Analyzer {
 
     /// Ends the threads; with `--once` closes the window and waits until it is taken in.
     fn finish(mut self, entered: Result<(), GaveUp>) -> Result<(), GaveUp> {
-        // Nobody takes results any more: the workers end, then the intake.
+        // Nobody takes results any more: the workers end.
         self.gate.open_wide();
         drop(self.examined);
-        let fed = self.intake.join().unwrap_or(Err(GaveUp::Stopped));
-        for worker in self.workers {
-            let _ = worker.join();
+        let result = entered.and_then(|()| self.ledger.forget_files());
+        let counted = self.ledger.counted;
+        let close = self.once && !self.patience.is_stopped() && result.is_ok();
+        if result.is_err() {
+            // Nothing the intake waits for will come.
+            self.patience.stop();
         }
-        entered?;
-        fed?;
-        let stopped = self.patience.is_stopped();
-        if self.once && !stopped {
-            self.ledger.close_window()?;
+        // The intake hears the last of the ledger when the ledger is gone.
+        let mut ledger = self.ledger;
+        ledger.hang_up();
+        let fed = joined(self.intake);
+        self.workers.into_iter().for_each(joined);
+        result.and(fed)?;
+        if close {
+            ledger.close_window()?;
             let _ = self.closed.send(());
         }
-        self.ledger.forget_files()?;
         drop(self.closed);
-        let counted = self.ledger.counted;
-        let taken = self.correlation.join().unwrap_or(Err(GaveUp::Stopped));
+        let taken = joined(self.correlation);
         log::info!("event=analyzer.stopped messages={counted}");
         taken
     }
 }
 
+/// What a thread came to. One that panicked took the process with it (see [`die_of_panics`]).
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp> {
-    let opened = patience.until("queue", || match Intake::open(maildir.clone()) {
+    let what = format!("the queue {}", maildir.root().display());
+    held_alone(&what, "queuepath", patience, || {
+        Intake::open(maildir.clone())
+    })
+}
+
+/// The window store belongs to one analyzer, whatever queue another one has.
+fn lock_store(directory: &Path, patience: &Patience) -> Result<File, GaveUp> {
+    let what = format!("the database in {}", directory.display());
+    held_alone(&what, "[database] path", patience, || {
+        make_directory(directory)?;
+        lock(&directory.join(".analyzer.lock"))
+    })
+}
+
+/// Waits for what can be waited for; another analyzer that has it is a failure.
+fn held_alone<T>(
+    what: &str,
+    key: &str,
+    patience: &Patience,
+    mut open: impl FnMut() -> io::Result<T>,
+) -> Result<T, GaveUp> {
+    let opened = patience.until("queue", || match open() {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         other => other.map(Some),
     })?;
     opened.ok_or_else(|| {
-        GaveUp::TooLong(Failure::new(
-            Exit::Unavailable,
-            format!(
-                "another analyzer has the queue {}; stop it (systemctl stop shiva-analyzer), or \
-                 give this one a queuepath of its own",
-                maildir.root().display()
-            ),
-        ))
+        let message = format!(
+            "another analyzer has {what}; stop it (systemctl stop shiva-analyzer), or give this \
+             one a {key} of its own"
+        );
+        GaveUp::TooLong(Failure::new(Exit::Unavailable, message))
     })
 }
 
 /// The intake's thread: claims files and hears what became of them.
+///
+/// When it stops claiming it lets the workers end, and goes on to hear until the ledger has: what
+/// was done must leave the list of what is in work.
 fn feed(
     mut intake: Intake,
+    once: bool,
+    patience: &Patience,
+    claims: Sender<Vec<Claim>>,
+    back: &Receiver<Settled>,
+) -> Result<(), GaveUp> {
+    let fed = claim_all(&mut intake, once, patience, &claims, back);
+    drop(claims);
+    for settled in back {
+        // Nothing to wait for any more: at worst some are tried alone at the next start.
+        if let Err(error) = settle(&mut intake, &settled) {
+            log::warn!("event=queue.list_not_kept reason=\"{error}\"");
+            break;
+        }
+    }
+    fed
+}
+
+fn claim_all(
+    intake: &mut Intake,
     once: bool,
     patience: &Patience,
     claims: &Sender<Vec<Claim>>,
@@ -258,7 +319,7 @@ fn feed(
     loop {
         for settled in back.try_iter() {
             let postponed = matches!(&settled, Settled::Postponed(_));
-            patience.until("queue", || settle(&mut intake, &settled))?;
+            patience.until("queue", || settle(intake, &settled))?;
             if postponed {
                 stuck_since.get_or_insert_with(Instant::now);
             } else if !matches!(&settled, Settled::Done(files) if files.is_empty()) {
@@ -337,7 +398,7 @@ fn spawn_worker(
     let (work, results) = (work.clone(), results.clone());
     let (known, gate) = (known.clone(), Arc::clone(gate));
     std::thread::Builder::new()
-        .name(format!("worker-{number}"))
+        .name(format!("{WORKER}{number}"))
         .spawn(move || {
             for claim in work.iter().flatten() {
                 let result = worker::examine(claim, &known, &gate);
@@ -365,13 +426,19 @@ fn no_thread(error: io::Error) -> GaveUp {
     ))
 }
 
-/// A panic's message may hold a stranger's bytes: say where it was, not what it says.
-fn quiet_panics() {
+/// A panic's message may hold a stranger's bytes: say where it was, not what it says. A worker's
+/// panic over a mail is caught; any other thread's ends the process, for the rest would wait for it
+/// in vain: it is started again, and what was in work is tried alone.
+fn die_of_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic
             .location()
             .map_or_else(String::new, ToString::to_string);
         log::error!("event=panic at={at}");
+        let thread = std::thread::current();
+        if !thread.name().is_some_and(|name| name.starts_with(WORKER)) {
+            std::process::abort();
+        }
     }));
 }
 

@@ -49,6 +49,11 @@ impl Patience {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Tells everybody who shares this patience to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// How long a wait may be; `None` for ever.
     pub fn limit(&self) -> Option<Duration> {
         self.limit

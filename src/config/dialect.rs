@@ -42,6 +42,7 @@ impl Document {
     pub fn read(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
         let mut section: Option<String> = None;
         let mut key: Option<String> = None;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;
             if is_comment(line) {
@@ -94,7 +95,7 @@ impl Document {
             if !entry.value.contains("%(") {
                 return Ok(Some(entry));
             }
-            entry.value = self.interpolate(section, &entry)?;
+            entry.value = self.interpolate(section, key, &entry)?;
         }
         Err(ConfigError::at(
             &entry.file,
@@ -108,8 +109,11 @@ impl Document {
         within(section).or_else(|| within(DEFAULT))
     }
 
-    fn interpolate(&self, section: &str, entry: &Entry) -> Result<String, ConfigError> {
-        let wrong = |what: String| ConfigError::at(&entry.file, entry.line, what);
+    fn interpolate(&self, section: &str, key: &str, entry: &Entry) -> Result<String, ConfigError> {
+        let wrong = |what: String| {
+            let what = format!("[{section}] {key} : {:?}: {what}", entry.value);
+            ConfigError::at(&entry.file, entry.line, what)
+        };
         let mut out = String::new();
         let mut rest = entry.value.as_str();
         while let Some(start) = rest.find('%') {
@@ -121,17 +125,23 @@ impl Document {
             } else if let Some((name, after)) =
                 tail.strip_prefix("%(").and_then(|t| t.split_once(")s"))
             {
-                let value = self
-                    .raw(section, &name.to_lowercase())
-                    .ok_or_else(|| wrong(format!("%({name})s: [{section}] has no key {name:?}")))?;
+                let value = self.raw(section, &name.to_lowercase()).ok_or_else(|| {
+                    wrong(format!("there is no key {name:?} to put for %({name})s"))
+                })?;
                 out.push_str(&value.value);
                 rest = after;
             } else {
-                return Err(wrong(format!("[{section}]: expected %(name)s at {tail:?}")));
+                return Err(wrong(format!("it must go on with %(name)s at {tail:?}")));
             }
         }
         out.push_str(rest);
         Ok(out)
+    }
+
+    /// The names of the sections, in no order.
+    pub fn sections(&self) -> impl Iterator<Item = &str> {
+        let names = self.sections.keys().map(String::as_str);
+        names.filter(|name| *name != DEFAULT)
     }
 
     /// Every key that stands in a file, with its section, in no order. `[DEFAULT]` is left out:
@@ -148,7 +158,10 @@ impl Document {
 }
 
 fn is_comment(line: &str) -> bool {
-    line.trim().is_empty() || line.starts_with(['#', ';'])
+    let first = line.split_whitespace().next().unwrap_or_default();
+    // `rem` at line start is a comment too, as in Python 2.
+    let is_rem = first.eq_ignore_ascii_case("rem") && line.starts_with(['r', 'R']);
+    first.is_empty() || line.starts_with(['#', ';']) || is_rem
 }
 
 fn section_header(line: &str) -> Option<&str> {
@@ -192,7 +205,7 @@ mod tests {
 
     #[test]
     fn reads_what_configparser_reads() {
-        let text = "# c\n; c\n\n[a]\nKey : one ; comment\nurl = http://x/;y\nempty = \"\"\n\
+        let text = "\u{feff}# c\n; c\nREM c\n\n[a]\nKey : one ; comment\nurl = http://x/;y\nempty = \"\"\n\
                     list : a,\n  b,\n\tc\n[b]\nk=v\n[a]\nkey = two\npair : a = b\n";
         assert_eq!(value(text, "a", "key").as_deref(), Some("two"));
         assert_eq!(value(text, "a", "url").as_deref(), Some("http://x/;y"));

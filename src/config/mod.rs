@@ -231,8 +231,9 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "conf")
+            // As a shell's *.conf: no dot-files, and files only.
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            name.ends_with(b".conf") && !name.starts_with(b".") && path.is_file()
         })
         .collect();
     files.sort();

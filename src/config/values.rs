@@ -48,12 +48,19 @@ impl Values {
                 "relay : True, but this version does not relay yet: nothing is relayed".into(),
             );
         }
-        if SHIPPED_RECIPIENTS.contains(&self.text("notification", "recipient")) {
+        let recipient = self.text("notification", "recipient").to_lowercase();
+        if SHIPPED_RECIPIENTS
+            .iter()
+            .any(|shipped| recipient.contains(shipped))
+        {
             warnings.push(
                 "[notification] recipient is the first SHIVA's author: it counts as not set".into(),
             );
         }
-        if self.text("hpfeeds", "host") == SHIPPED_BROKER {
+        if self
+            .text("hpfeeds", "host")
+            .eq_ignore_ascii_case(SHIPPED_BROKER)
+        {
             warnings.push(format!(
                 "[hpfeeds] host {SHIPPED_BROKER} and its shared credentials came with the first \
                  SHIVA and are no more: they count as not set"
@@ -169,7 +176,7 @@ fn parse_bool(value: &str) -> Option<bool> {
     }
 }
 
-/// A warning for each key that nothing declares, in order of file and line.
+/// A warning for each section and key that nothing declares.
 pub fn unknown_keys(document: &Document) -> Vec<String> {
     let known = |section: &str, name: &str| {
         keys::find(section, name).is_some() || section == SMTPAUTH && SMTPAUTH_KEYS.contains(&name)
@@ -186,5 +193,15 @@ pub fn unknown_keys(document: &Document) -> Vec<String> {
         })
         .collect();
     unknown.sort_by(|(a, _), (b, _)| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    unknown.into_iter().map(|(_, warning)| warning).collect()
+    let mut sections: Vec<&str> = document
+        .sections()
+        .filter(|name| *name != SMTPAUTH && KEYS.iter().all(|key| key.section != *name))
+        .collect();
+    sections.sort_unstable();
+    let sections = sections
+        .into_iter()
+        .map(|name| format!("[{name}] is not a section of SHIVA: ignored"));
+    sections
+        .chain(unknown.into_iter().map(|(_, warning)| warning))
+        .collect()
 }

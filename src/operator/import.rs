@@ -1,7 +1,9 @@
 //! `shiva import`: puts stored spam into the queue.
 //!
 //! Takes files, directories (and what is in them), maildirs and mboxes, each perhaps gzipped. A
-//! message keeps its bytes; its time is that of its `From ` line, else its file's; a file under
+//! file is one message when its name ends in `.eml` or `.txt`, is a queue file's, or lies in a
+//! maildir; else its beginning tells whether it is an mbox. A message keeps its bytes, but for a
+//! `From ` line before it; its time is that of its `From ` line, else its file's; a file under
 //! a name of the first SHIVA keeps what the name says. Every message is durable in the queue
 //! before it is counted as imported.
 
@@ -48,27 +50,27 @@ pub fn run(config: &Config, paths: &[PathBuf]) -> Result<(), Failure> {
     let (imported, skipped) = (import.imported, import.skipped);
     drop(import);
     spool.finish();
-    let messages = grouped(imported);
+    let messages = match imported {
+        1 => "1 message".to_owned(),
+        more => format!("{} messages", grouped(more)),
+    };
     match result {
         Ok(()) if skipped > 0 => {
-            let what = format!(
-                "{messages} messages imported; {skipped} files could not be read (see above)"
-            );
+            let what =
+                format!("{messages} imported; {skipped} files could not be read (see above)");
             Err(Failure::new(Exit::NoInput, what))
         }
-        Ok(()) => super::print(format!("{messages} messages imported\n").as_bytes()),
+        Ok(()) => super::print(format!("{messages} imported\n").as_bytes()),
         Err(failure) => Err(Failure::new(
             failure.exit,
-            format!(
-                "{}; {messages} messages were imported before",
-                failure.message
-            ),
+            format!("{}; {messages} imported before", failure.message),
         )),
     }
 }
 
 /// The regular files among the paths and under them, with their sizes. What a maildir's `tmp/`
-/// holds is unfinished and left out, as are dot-files and symlinks met on the way.
+/// holds is unfinished and left out, as are dot-files, symlinks met on the way, and the reasons
+/// beside undeliverable messages.
 fn files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, u64)>, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -85,23 +87,29 @@ fn files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, u64)>, Failure> {
 }
 
 fn walk(directory: &Path, files: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
-    let is_maildir = directory.join("new").is_dir() && directory.join("cur").is_dir();
+    let in_maildir = is_maildir(directory);
     let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let name = entry.file_name();
-        let unfinished = is_maildir && name == "tmp";
-        if unfinished || name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
+        let (name, path) = (entry.file_name(), entry.path());
+        let hidden = name.as_encoded_bytes().starts_with(b".");
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            walk(&entry.path(), files)?;
-        } else if metadata.is_file() {
-            files.push((entry.path(), metadata.len()));
+            // A maildir's folders are dot-directories; its tmp/ holds what is unfinished.
+            let unfinished = in_maildir && name == "tmp";
+            if !unfinished && (!hidden || is_maildir(&path)) {
+                walk(&path, files)?;
+            }
+        } else if metadata.is_file() && !hidden && !is_reason(&path) {
+            files.push((path, metadata.len()));
         }
     }
     Ok(())
+}
+
+/// What lies beside an undeliverable message that was set aside.
+fn is_reason(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "reason") && path.with_extension("eml").exists()
 }
 
 type Answer = Result<String, SpoolError>;
@@ -151,26 +159,15 @@ impl Import {
 
     fn read(&mut self, path: &Path) -> Result<(), Trouble> {
         let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let modified = metadata.modified()?;
-        let origin = path
-            .file_name()
-            .and_then(|name| QueueName::new(name.to_str()?))
-            .and_then(|name| match name.form() {
-                Form::Old(origin)
-                | Form::Own {
-                    origin: Some(origin),
-                    ..
-                } => Some(origin),
-                _ => None,
-            });
+        let modified = file.metadata()?.modified()?;
+        let kind = Kind::of(path);
         let counted = self.bar.wrap_read(file);
         let mut input = BufReader::with_capacity(BUFFER, counted);
         if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
             let unpacked = MultiGzDecoder::new(input);
-            self.messages(BufReader::with_capacity(BUFFER, unpacked), modified, origin)
+            self.messages(BufReader::with_capacity(BUFFER, unpacked), modified, kind)
         } else {
-            self.messages(input, modified, origin)
+            self.messages(input, modified, kind)
         }
     }
 
@@ -178,21 +175,42 @@ impl Import {
         &mut self,
         mut input: impl BufRead,
         modified: SystemTime,
+        kind: Kind,
+    ) -> Result<(), Trouble> {
+        let postmark = mbox::is_mbox(input.fill_buf()?);
+        match kind {
+            Kind::One(origin) => {
+                if postmark {
+                    // Some stores lead even a single message with a `From ` line.
+                    input.skip_until(b'\n')?;
+                }
+                self.message(input, modified, origin)
+            }
+            Kind::Any if !postmark => self.message(input, modified, None),
+            Kind::Any => self.mbox(input, modified),
+        }
+    }
+
+    fn message(
+        &mut self,
+        mut input: impl BufRead,
+        modified: SystemTime,
         origin: Option<Origin>,
     ) -> Result<(), Trouble> {
-        if !mbox::is_mbox(input.fill_buf()?) {
-            let mut message = self.begin(modified, origin);
-            let mut size = 0;
-            loop {
-                let bytes = input.fill_buf()?;
-                if bytes.is_empty() {
-                    return self.commit(message);
-                }
-                let read = bytes.len();
-                push(&mut message, bytes, &mut size)?;
-                input.consume(read);
+        let mut message = self.begin(modified, origin);
+        let mut size = 0;
+        loop {
+            let bytes = input.fill_buf()?;
+            if bytes.is_empty() {
+                return self.commit(message);
             }
+            let read = bytes.len();
+            push(&mut message, bytes, &mut size)?;
+            input.consume(read);
         }
+    }
+
+    fn mbox(&mut self, input: impl BufRead, modified: SystemTime) -> Result<(), Trouble> {
         let mut current: Option<Incoming> = None;
         let mut size = 0;
         mbox::read(input, |event| -> Result<(), Trouble> {
@@ -251,6 +269,41 @@ impl Import {
         self.bar.set_message(grouped(self.imported));
         Ok(())
     }
+}
+
+/// What a file's name says it holds.
+enum Kind {
+    /// One message, whatever stands in it; what a name of the first SHIVA says about it.
+    One(Option<Origin>),
+    /// A message or an mbox: its beginning tells.
+    Any,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Kind {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let stem = [".eml", ".txt"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
+        let form = QueueName::new(stem.unwrap_or(name)).map(|name| name.form());
+        match form {
+            Some(Form::Old(origin)) => Kind::One(Some(origin)),
+            Some(Form::Own { origin, .. }) => Kind::One(origin),
+            _ if stem.is_some() || lies_in_maildir(path) => Kind::One(None),
+            _ => Kind::Any,
+        }
+    }
+}
+
+fn lies_in_maildir(path: &Path) -> bool {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let within = |name| directory.file_name().is_some_and(|last| last == name);
+    (within("new") || within("cur")) && is_maildir(directory.parent().unwrap_or(Path::new("")))
+}
+
+fn is_maildir(path: &Path) -> bool {
+    path.join("new").is_dir() && path.join("cur").is_dir()
 }
 
 /// Why a file was not imported whole.

@@ -33,10 +33,9 @@ pub fn run(config: &Config, id: &str, form: Form) -> Result<(), Failure> {
     let spam = match stores(config)?.reader()?.find(id)? {
         Find::One(spam) => spam,
         Find::None => {
-            let id = escape::line(id);
             return Err(Failure::new(
                 Exit::NoInput,
-                format!("no spam has an id that begins with {id:?}; `shiva report` lists some"),
+                format!("no spam has an id that begins with \"{id}\"; `shiva report` lists some"),
             ));
         }
         Find::Several(ids) => {

@@ -14,7 +14,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::fs::{self, File, ReadDir, TryLockError};
+use std::fs::{self, File, ReadDir};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
-use super::maildir::{Maildir, own_file, sync_directory};
+use super::maildir::{Maildir, lock, named, sync_directory};
 use super::name::{Form, Namer, Origin, QueueName};
 use super::work::Work;
 use crate::timestamp::Timestamp;
@@ -35,6 +35,9 @@ pub const SETTLED: Duration = Duration::from_secs(2);
 
 /// How often the directories are walked whatever inotify says.
 const WALK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a suspect is waited for before its end is asked for again.
+const SUSPECT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Directory entries looked at before claims are given out.
 const WALK_STEP: usize = 1024;
@@ -79,11 +82,7 @@ struct Found {
 impl Intake {
     /// Takes the lock and starts to watch. `WouldBlock` when another analyzer has the queue.
     pub fn open(maildir: Maildir) -> io::Result<Intake> {
-        let lock = own_file(&maildir.root().join(".analyzer.lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
-            TryLockError::Error(error) => error,
-        })?;
+        let lock = lock(&maildir.root().join(".analyzer.lock"))?;
         let inotify =
             inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let work = Work::open(maildir.root())?;
@@ -119,6 +118,7 @@ impl Intake {
         loop {
             if self.work.has_suspects() {
                 if !self.in_flight.is_empty() {
+                    std::thread::sleep(SUSPECT_PAUSE.min(wait));
                     return Ok(Vec::new());
                 }
                 if let Some(claim) = self.claim_suspect()? {
@@ -128,14 +128,18 @@ impl Intake {
             }
             let claims = self.claim_found(max)?;
             if !claims.is_empty() {
-                self.work.begin(claims.iter().map(|claim| &claim.name))?;
                 return Ok(claims);
             }
-            if self.walk_on() || self.read_events()? {
+            if self.walk_on() {
                 continue;
             }
+            // Before the events: a flood of them must not put off the walk that finds what an
+            // overflow dropped.
             if Instant::now() >= self.next_walk {
                 self.start_walk()?;
+                continue;
+            }
+            if self.read_events()? {
                 continue;
             }
             let until = deadline.min(self.next_walk);
@@ -188,14 +192,14 @@ impl Intake {
     }
 
     fn claim_suspect(&mut self) -> io::Result<Option<Claim>> {
-        let Some((name, killer)) = self.work.next_suspect()? else {
-            return Ok(None);
+        let directories = self.directories();
+        let lies_in = |name: &QueueName| {
+            let mut within = directories.iter();
+            within
+                .find(|path| path.join(name.as_str()).symlink_metadata().is_ok())
+                .cloned()
         };
-        let found = self
-            .directories()
-            .into_iter()
-            .find(|directory| directory.join(name.as_str()).symlink_metadata().is_ok());
-        let Some(directory) = found else {
+        let Some((name, directory, killer)) = self.work.next_suspect(lies_in)? else {
             return Ok(None);
         };
         let claim = self.take(Found {
@@ -203,10 +207,8 @@ impl Intake {
             name,
             complete: true,
         })?;
-        if let Some(claim) = &claim {
-            self.work.begin([&claim.name])?;
-        }
-        Ok(claim.map(|claim| Claim {
+        let claims = self.begin(claim.into_iter().collect(), Ok(()))?;
+        Ok(claims.into_iter().next().map(|claim| Claim {
             killer,
             alone: true,
             ..claim
@@ -216,24 +218,58 @@ impl Intake {
     fn claim_found(&mut self, max: usize) -> io::Result<Vec<Claim>> {
         let mut claims = Vec::new();
         let mut renamed = HashSet::new();
+        let mut trouble = None;
         while claims.len() < max {
             let Some(found) = self.found.pop_front() else {
                 break;
             };
             let from = found.directory.clone();
             let name = found.name.clone();
-            if let Some(claim) = self.take(found)? {
-                if claim.name != name {
-                    renamed.insert(from);
+            match self.take(found) {
+                Ok(Some(claim)) => {
+                    if claim.name != name {
+                        renamed.insert(from);
+                    }
+                    claims.push(claim);
                 }
-                claims.push(claim);
+                Ok(None) => {}
+                // One file that cannot be renamed holds up no other; a walk meets it again.
+                Err(error) => trouble = Some(named(&from.join(name.as_str()), &error)),
+            }
+        }
+        if let Some(error) = trouble {
+            self.unsettled = true;
+            self.next_walk = self.next_walk.min(Instant::now() + SETTLED);
+            if claims.is_empty() {
+                return Err(error);
             }
         }
         if !renamed.is_empty() {
             renamed.insert(self.maildir.new_mail());
         }
-        renamed.iter().try_for_each(|path| sync_directory(path))?;
-        Ok(claims)
+        let synced = renamed.iter().try_for_each(|path| sync_directory(path));
+        self.begin(claims, synced)
+    }
+
+    /// Notes that the claims are in work, or takes them back when that or what came before
+    /// failed.
+    fn begin(&mut self, claims: Vec<Claim>, before: io::Result<()>) -> io::Result<Vec<Claim>> {
+        let begun = before.and_then(|()| self.work.begin(claims.iter().map(|claim| &claim.name)));
+        match begun {
+            Ok(()) => Ok(claims),
+            Err(error) => {
+                for claim in claims {
+                    self.in_flight.remove(&claim.name);
+                    self.found.push_back(Found {
+                        directory: self.maildir.new_mail(),
+                        name: claim.name,
+                        complete: true,
+                    });
+                }
+                self.next_walk = self.next_walk.min(Instant::now() + SETTLED);
+                Err(error)
+            }
+        }
     }
 
     /// Turns an entry into a claim, giving it a fresh name first where it needs one.

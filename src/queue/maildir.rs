@@ -4,7 +4,7 @@
 //! `cur/` and the queue directory itself. A name in `new/` is durable once [`sync_directory`]
 //! returned for the directory it was renamed into.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -77,6 +77,10 @@ impl Maildir {
 /// Makes a directory and its parents, each with the owner and group of the directory it is put
 /// in (so that what root's commands make belongs to the service's user).
 pub fn make_directory(path: &Path) -> io::Result<()> {
+    make_missing(path).map_err(|error| named(path, &error))
+}
+
+fn make_missing(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -106,18 +110,38 @@ pub fn inherit_owner(path: &Path) -> io::Result<()> {
     std::os::unix::fs::lchown(path, Some(parent.uid()), Some(parent.gid()))
 }
 
+/// An error of the file system with the path it concerns.
+pub fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// Creates a file of ours in the queue, or opens it as it is, owned as its directory is.
 pub fn own_file(path: &Path) -> io::Result<File> {
-    let file = File::options()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)?;
-    inherit_owner(path)?;
-    Ok(file)
+    let open = || -> io::Result<File> {
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(path)?;
+        inherit_owner(path)?;
+        Ok(file)
+    };
+    open().map_err(|error| named(path, &error))
+}
+
+/// Takes a lock that ends with the process. `WouldBlock` when another has it.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let file = own_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => Err(named(path, &error)),
+    }
 }
 
 /// Makes every name in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| named(path, &error))
 }

@@ -65,6 +65,8 @@ pub struct Incoming {
     origin: Option<Origin>,
     modified: Option<SystemTime>,
     error: Option<SpoolError>,
+    /// It was too large for memory.
+    streamed: bool,
 }
 
 impl Incoming {
@@ -80,6 +82,11 @@ impl Incoming {
     /// Writes the buffer to the file in `tmp/`; blocks on the disk. An error stays with the
     /// message and comes out as the answer to its commit.
     pub fn flush(&mut self) {
+        self.streamed = true;
+        self.write_buffer();
+    }
+
+    fn write_buffer(&mut self) {
         if self.error.is_none()
             && let Err(error) = self.write_out()
         {
@@ -118,7 +125,7 @@ impl Incoming {
 
     /// Writes what is left and readies the file for its sync.
     fn complete(&mut self) -> Result<(), SpoolError> {
-        self.flush();
+        self.write_buffer();
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -221,6 +228,7 @@ impl Handle {
             origin: None,
             modified: None,
             error: None,
+            streamed: false,
         }
     }
 
@@ -322,7 +330,12 @@ fn sync_files(group: &[Member]) -> io::Result<()> {
     if group.len() >= SYNC_TOGETHER
         && let Some((file, _)) = files.clone().next()
     {
-        return Ok(rustix::fs::syncfs(file)?);
+        rustix::fs::syncfs(file)?;
+        // An error in writing back a file that was streamed for long may have been told to an
+        // earlier group's sync; its own descriptor has not heard of it yet.
+        let streamed = group.iter().filter(|member| member.message.streamed);
+        let mut streamed = streamed.filter_map(|m| m.message.file.as_ref());
+        return streamed.try_for_each(|(file, _)| file.sync_all());
     }
     files.map(|(file, _)| file).try_for_each(File::sync_all)
 }

@@ -48,26 +48,31 @@ impl Work {
         !self.suspects.is_empty()
     }
 
-    /// The next suspect, and whether it is convicted.
-    pub fn next_suspect(&mut self) -> io::Result<Option<(QueueName, bool)>> {
-        let Some(name) = self.suspects.pop_front() else {
-            return Ok(None);
-        };
-        let deaths = match fs::read_to_string(&self.alone) {
-            Ok(text) => match text.trim_end().rsplit_once(' ') {
+    /// The next suspect that still lies in the queue (`lies_in` says where), and whether it is
+    /// convicted.
+    pub fn next_suspect<T>(
+        &mut self,
+        lies_in: impl Fn(&QueueName) -> Option<T>,
+    ) -> io::Result<Option<(QueueName, T, bool)>> {
+        while let Some(name) = self.suspects.pop_front() {
+            let Some(place) = lies_in(&name) else {
+                continue;
+            };
+            let before = fs::read_to_string(&self.alone).unwrap_or_default();
+            let deaths = match before.trim_end().rsplit_once(' ') {
                 Some((before, deaths)) if before == name.as_str() => deaths.parse().unwrap_or(0),
                 _ => 0,
-            },
-            Err(_) => 0,
-        };
-        if deaths >= DEATHS_MAX {
-            return Ok(Some((name, true)));
+            };
+            if deaths >= DEATHS_MAX {
+                return Ok(Some((name, place, true)));
+            }
+            let mut file = own_file(&self.alone)?;
+            file.set_len(0)?;
+            writeln!(file, "{name} {}", deaths + 1)?;
+            file.sync_all()?;
+            return Ok(Some((name, place, false)));
         }
-        let mut file = own_file(&self.alone)?;
-        file.set_len(0)?;
-        writeln!(file, "{name} {}", deaths + 1)?;
-        file.sync_all()?;
-        Ok(Some((name, false)))
+        Ok(None)
     }
 
     /// These are given out now.
@@ -88,7 +93,7 @@ impl Work {
         }
         self.list.set_len(0)?;
         self.listed = 0;
-        if self.alone.exists() {
+        if in_flight.is_empty() && self.alone.exists() {
             fs::remove_file(&self.alone)?;
         }
         // The suspects not yet tried stay on the list: the process may die again.
@@ -101,6 +106,11 @@ impl Work {
 mod tests {
     use super::*;
 
+    fn next(work: &mut Work) -> Option<(QueueName, bool)> {
+        let suspect = work.next_suspect(|_| Some(())).unwrap();
+        suspect.map(|(name, (), convicted)| (name, convicted))
+    }
+
     #[test]
     fn two_deaths_alone_convict() {
         let scratch = tempfile::tempdir().unwrap();
@@ -111,16 +121,10 @@ mod tests {
         Work::open(scratch.path()).unwrap().begin(&names).unwrap();
         // "b" kills the process each time it is in work; "a" does not.
         let mut work = Work::open(scratch.path()).unwrap();
-        assert_eq!(
-            work.next_suspect().unwrap(),
-            Some((names[0].clone(), false))
-        );
+        assert_eq!(next(&mut work), Some((names[0].clone(), false)));
         work.done(&HashSet::new()).unwrap();
         for convicted in [false, false, true] {
-            assert_eq!(
-                work.next_suspect().unwrap(),
-                Some((names[1].clone(), convicted))
-            );
+            assert_eq!(next(&mut work), Some((names[1].clone(), convicted)));
             work = Work::open(scratch.path()).unwrap();
         }
     }

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,6 +23,12 @@ use crate::timestamp::Timestamp;
 
 /// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
 const IDLE: Duration = Duration::from_secs(300);
+
+/// How long a client may take over one command line, however it drips in.
+const COMMAND: Duration = Duration::from_secs(600);
+
+/// How long a client may take over one message.
+const MESSAGE: Duration = Duration::from_secs(3600);
 
 /// How long a client may take to read a reply.
 const WRITE: Duration = Duration::from_secs(60);
@@ -62,6 +68,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
         id: session_id(),
         incoming: None,
         size: 0,
+        progress: Instant::now(),
     };
     // A client that vanishes is no event: there are thousands.
     let _ = connection.run().await;
@@ -89,12 +96,17 @@ struct Connection<'a> {
     id: String,
     incoming: Option<Incoming>,
     size: u64,
+    /// When the client last finished something: a command, a message.
+    progress: Instant,
 }
 
 impl Connection<'_> {
     async fn run(&mut self) -> std::io::Result<()> {
         let mut buffer = vec![0; READ];
         loop {
+            if !self.session.output().is_empty() {
+                self.progress = Instant::now();
+            }
             self.write_replies().await?;
             let read = match self.read(&mut buffer).await {
                 Wait::Bytes(0) => return Ok(()),
@@ -127,10 +139,16 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits for input; over when the client was silent too long, or the receiver stops and no
-    /// transaction is open.
+    /// Waits for input; over when the client was silent or slow too long, or the receiver stops and
+    /// no transaction is open.
     async fn read(&mut self, buffer: &mut [u8]) -> Wait {
         let mut stopping = self.shared.stopping.clone();
+        let limit = if self.incoming.is_some() {
+            MESSAGE
+        } else {
+            COMMAND
+        };
+        let patience = IDLE.min(limit.saturating_sub(self.progress.elapsed()));
         loop {
             if *stopping.borrow_and_update() && !self.session.in_transaction() {
                 self.session.shutdown();
@@ -138,7 +156,7 @@ impl Connection<'_> {
             }
             tokio::select! {
                 biased;
-                read = timeout(IDLE, self.stream.read(buffer)) => match read {
+                read = timeout(patience, self.stream.read(buffer)) => match read {
                     Ok(read) => return Wait::Bytes(read.unwrap_or(0)),
                     Err(_) => {
                         self.session.timeout();

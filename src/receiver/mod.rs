@@ -11,7 +11,7 @@
 mod connection;
 mod counters;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::logging::Rarely;
-use crate::queue::maildir::own_file;
+use crate::queue::maildir;
 use crate::queue::{Maildir, Spool};
 use crate::smtp::Profile;
 use connection::Shared;
@@ -87,19 +87,18 @@ fn raise_file_limit() {
 
 /// One receiver per queue: another one's files in `tmp/` are not leftovers.
 fn lock(maildir: &Maildir) -> Result<File, Failure> {
-    let path = maildir.root().join(".receiver.lock");
-    let failed = |what: String| Failure::new(Exit::Unavailable, what);
-    let file = own_file(&path)
-        .map_err(|error| Failure::new(Exit::CantCreate, format!("{}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(failed(format!(
+    let queue = maildir.root();
+    maildir::lock(&queue.join(".receiver.lock")).map_err(|error| {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Failure::new(Exit::CantCreate, error.to_string());
+        }
+        let what = format!(
             "another receiver has the queue {}; stop it (systemctl stop shiva-receiver), or give \
              this one a queuepath of its own",
-            maildir.root().display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(failed(format!("{}: {error}", path.display()))),
-    }
+            queue.display()
+        );
+        Failure::new(Exit::Unavailable, what)
+    })
 }
 
 /// Removes what dead sessions left in `tmp/`. An import under way is spared.

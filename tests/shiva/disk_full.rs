@@ -1,24 +1,30 @@
 //! Promise 1 on a full disk: 452, and nothing lost that was answered 250.
 //!
-//! The queue lies on a small tmpfs in a mount namespace of the receiver's own, which needs no
-//! rights beyond a user namespace.
+//! And the analyzer's: it waits for room, and cuts and loses nothing. What is to be full is a small
+//! tmpfs in a mount namespace of the service's own, which needs no rights beyond a user namespace.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::rig::{Rig, binary, files_under};
+use crate::rig::{Rig, binary, files_under, finish};
 
-#[test]
-fn a_full_queue_answers_452_and_loses_nothing() {
-    let rig = Rig::new();
-    fs::create_dir(rig.path("queue")).unwrap();
+/// What is run by this command may mount what it likes; nobody else sees it.
+fn own_mounts() -> Command {
     let mut command = Command::new("unshare");
     command.args(if rustix::process::geteuid().is_root() {
         ["--mount", "--"].as_slice()
     } else {
         ["--user", "--map-root-user", "--mount", "--"].as_slice()
     });
+    command
+}
+
+#[test]
+fn a_full_queue_answers_452_and_loses_nothing() {
+    let rig = Rig::new();
+    fs::create_dir(rig.path("queue")).unwrap();
+    let mut command = own_mounts();
     let script = format!(
         "mount -t tmpfs -o size=1m tmpfs {} && exec {} --config {}",
         rig.path("queue").display(),
@@ -61,4 +67,54 @@ fn a_full_queue_answers_452_and_loses_nothing() {
     let reply = client.mail("a@b", "c@d", message(0).as_bytes()).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(queue().len(), kept);
+}
+
+#[test]
+fn an_attachment_that_finds_no_room_is_waited_for_and_never_cut() {
+    let rig = Rig::new();
+    let content = "0123456789abcdef".repeat(20_000);
+    let message = format!(
+        "Subject: large\r\nContent-Type: application/zip\r\nContent-Disposition: attachment\r\n\
+         \r\n{content}"
+    );
+    rig.drop_file("large.eml", message.as_bytes());
+    fs::create_dir(rig.path("attachment")).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k tmpfs {} && exec {} --once --config {}",
+        rig.path("attachment").display(),
+        binary("shiva-analyzer").display(),
+        rig.path("shiva.conf").display()
+    );
+    let output = finish(own_mounts().args(["sh", "-c", &script]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{errors}");
+    assert!(errors.contains("/attachment/"), "no path in {errors}");
+    assert_eq!(rig.queue().len(), 1, "it waits in the queue");
+    // With room it counts, whole.
+    rig.once();
+    assert_eq!(rig.total("spams"), 1);
+    let kept = files_under(&rig.path("attachment"));
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::read(&kept[0]).unwrap(), content.as_bytes());
+}
+
+#[test]
+fn a_queue_without_room_for_a_list_holds_nothing_up_for_ever() {
+    let rig = Rig::new();
+    fs::create_dir(rig.path("queue")).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=256k tmpfs {queue} && mkdir -p {queue}/new && \
+         for n in 1 2 3; do printf 'Subject: %s\\n\\nx\\n' $n > {queue}/new/$n.eml; \
+         touch -d '1 minute ago' {queue}/new/$n.eml; done; \
+         dd if=/dev/zero of={queue}/.ballast bs=4k 2>/dev/null; \
+         (sleep 3; rm {queue}/.ballast) & \
+         {analyzer} --once --config {conf}; status=$?; wait; exit $status",
+        queue = rig.path("queue").display(),
+        analyzer = binary("shiva-analyzer").display(),
+        conf = rig.path("shiva.conf").display()
+    );
+    let output = finish(own_mounts().args(["sh", "-c", &script]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(rig.total("spams"), 3);
 }

@@ -169,10 +169,10 @@ fn the_analyzer_unlinks_after_the_commit_and_commits_after_the_archive() {
     let rig = Rig::new();
     let message = "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n\
         --b\r\nContent-Type: application/zip\r\nContent-Disposition: attachment\r\n\r\nzip\r\n--b--\r\n";
-    rig.drop_file("a.eml", message.as_bytes());
-    rig.drop_file("empty.eml", b"");
-    // Adopted before the trace, so that only the batch is in it.
-    assert!(rig.once_crashing("batch-entered=return"));
+    for (name, bytes) in [("a.eml", message), ("empty.eml", "")] {
+        fs::write(rig.path(name), bytes).unwrap();
+        rig.ok("shiva", &["import", rig.path(name).to_str().unwrap()]);
+    }
     let names: Vec<String> = rig
         .queue()
         .iter()

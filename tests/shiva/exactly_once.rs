@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+use shiva::fingerprint::hex;
+
 use crate::rig::{Rig, files_under, wait_until};
 
 /// Every crash point of the analyzer, with where to die: at once, or on a later pass.
@@ -61,7 +64,16 @@ fn check(rig: &Rig, point: &str, times: u64) {
     assert_eq!(total("attachments"), 4, "{point}");
     assert_eq!(total("undeliverable"), times, "{point}");
     assert_eq!(report["queue"], 0, "{point}");
-    assert_eq!(files_under(&rig.path("attachment")).len(), 4, "{point}");
+    let kept = files_under(&rig.path("attachment"));
+    assert_eq!(kept.len(), 4, "{point}");
+    for file in kept {
+        let sha256 = hex(&Sha256::digest(fs::read(&file).unwrap()));
+        assert_eq!(
+            file.file_name().unwrap().to_str().unwrap(),
+            sha256,
+            "{point}"
+        );
+    }
     for top in report["top"].as_array().unwrap() {
         assert_eq!(top["count"], 3 * times, "{point}");
         let raw = rig.run("shiva", &["show", top["id"].as_str().unwrap(), "--raw"]);

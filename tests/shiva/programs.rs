@@ -127,7 +127,8 @@ fn the_service_waits_for_its_database_and_goes_on() {
     holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
     rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
     let analyzer = rig.analyzer();
-    std::thread::sleep(Duration::from_secs(1));
+    // Longer than SQLite itself waits.
+    std::thread::sleep(Duration::from_secs(12));
     holder.execute_batch("ROLLBACK").unwrap();
     wait_until("the mail is counted", || rig.total("spams") == 1);
     analyzer.stop();
@@ -217,13 +218,18 @@ fn import_takes_files_directories_maildirs_mboxes_and_gzip() {
     gz.write_all(message(6).as_bytes()).unwrap();
     fs::write(store.join("six.gz"), gz.finish().unwrap()).unwrap();
     let old = "1374000000.M012345P99Q3-203.0.113.9-my-sensor-bob";
-    fs::write(store.join(old), message(7)).unwrap();
+    fs::write(store.join(old), format!("{postmark}{}", message(7))).unwrap();
+    let folder = store.join("maildir/.Junk/new");
+    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir(store.join("maildir/.Junk/cur")).unwrap();
+    let single = format!("{postmark}Subject: 8\n\n\n{postmark}>From inside\n\n");
+    fs::write(folder.join("eight"), &single).unwrap();
     let printed = rig.ok("shiva", &["import", store.to_str().unwrap()]);
-    assert_eq!(printed, "7 messages imported\n");
+    assert_eq!(printed, "8 messages imported\n");
     rig.once();
     let report = rig.report();
-    assert_eq!(report["totals"]["spams"], 7);
-    assert_eq!(report["totals"]["distinct"], 7);
+    assert_eq!(report["totals"]["spams"], 8);
+    assert_eq!(report["totals"]["distinct"], 8);
     let find = |subject: &str| {
         let tops = report["top"].as_array().unwrap();
         let top = tops.iter().find(|top| top["subject"] == subject).unwrap();
@@ -235,6 +241,10 @@ fn import_takes_files_directories_maildirs_mboxes_and_gzip() {
     assert_eq!(seven["ips"][0], "203.0.113.9");
     assert_eq!(seven["sensors"][0], "my-sensor");
     assert_eq!(seven["users"][0], "bob");
+    // One message by its name: only the `From ` line before it goes.
+    let eight = find("8")["id"].as_str().unwrap().to_owned();
+    let raw = rig.run("shiva", &["show", &eight, "--raw"]).stdout;
+    assert_eq!(raw, &single.as_bytes()[postmark.len()..]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -76,7 +77,10 @@ impl Rig {
     pub fn once_crashing(&self, failpoints: &str) -> bool {
         let mut command = self.command("shiva-analyzer");
         let output = finish(command.arg("--once").env("FAILPOINTS", failpoints));
-        !output.status.success()
+        let killed = output.status.signal() == Some(9);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(killed || output.status.success(), "{failpoints}: {errors}");
+        killed
     }
 
     /// The report.
