@@ -86,11 +86,6 @@ impl Window {
         self.ids.get(record as usize).copied()
     }
 
-    /// The record that has this id, if one does: then no digest is needed to place the spam.
-    pub fn by_id(&self, id: &SpamId) -> Option<u32> {
-        self.index.by_id(id)
-    }
-
     /// Decides which record a spam belongs to, and makes it a record if none.
     pub fn place(&mut self, spam: &Fingerprint) -> Place {
         let query = self.rule.query(spam, Against::Window);

@@ -14,18 +14,17 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::patience::{GaveUp, Patience};
 use super::sweep::{self, Sweep};
-use super::worker::{Examined, KnownIds, Outcome, Result as Examination};
+use super::worker::{Examined, Outcome, Result as Examination};
 use crate::archive::Archive;
 use crate::crash;
 use crate::escape;
-use crate::fingerprint::{self, Fingerprint, hex};
+use crate::fingerprint::hex;
 use crate::logging::Rarely;
 use crate::queue::{Claim, QueueName};
 use crate::sameness::Rule;
@@ -57,7 +56,6 @@ pub struct Ledger {
     store: Box<dyn WindowStore>,
     archive: Archive,
     window: Window,
-    known: KnownIds,
     patience: Patience,
     settled: Sender<Settled>,
     sweep: Sweep,
@@ -80,19 +78,17 @@ impl Ledger {
         rule: Rule,
         mut store: Box<dyn WindowStore>,
         archive: Archive,
-        known: KnownIds,
         patience: Patience,
         settled: Sender<Settled>,
     ) -> Result<Ledger, GaveUp> {
         let sweep = patience.until("queue", Sweep::start)?;
         let window = patience.until("database", || store.open_window())?;
         let window = Window::resume(&window, rule);
-        let mut ledger = Ledger {
+        Ok(Ledger {
             rule,
             store,
             archive,
             window,
-            known,
             patience,
             settled,
             sweep,
@@ -105,9 +101,7 @@ impl Ledger {
             undeliverable: Rarely::default(),
             undone: Rarely::default(),
             counted: 0,
-        };
-        ledger.share_ids();
-        Ok(ledger)
+        })
     }
 
     /// The open window.
@@ -152,7 +146,10 @@ impl Ledger {
                     self.count_undeliverable(&claim, received_at, &reason);
                 }
                 Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason)?,
-                Outcome::Gone => return Ok(self.settle(Settled::Done(vec![claim.name]))),
+                Outcome::Gone => {
+                    self.settle(Settled::Done(vec![claim.name]));
+                    return Ok(());
+                }
                 Outcome::Later(error) => {
                     if let Some(held_back) = self.unreadable.now() {
                         let file = escape::value(claim.name.as_str());
@@ -161,7 +158,8 @@ impl Ledger {
                              action=retrying held_back={held_back}"
                         );
                     }
-                    return Ok(self.settle(Settled::Postponed(vec![claim.name])));
+                    self.settle(Settled::Postponed(vec![claim.name]));
+                    return Ok(());
                 }
             }
         }
@@ -203,19 +201,10 @@ impl Ledger {
     }
 
     fn enter_spam(&mut self, claim: &Claim, spam: Examined) -> Result<(), GaveUp> {
-        let place = match (self.window.by_id(&spam.id), &spam.fingerprint) {
-            (Some(record), _) => Place::Known(record, crate::sameness::Evidence::Id),
-            (None, Some(fingerprint)) => self.window.place(fingerprint),
-            // Known when it was examined, but the window was closed since.
-            (None, None) => self.window.place(&fingerprint_of(&spam)),
-        };
+        let place = self.window.place(&spam.fingerprint);
         let record = match place {
             Place::New(record) => {
                 let new = self.new_record(claim, &spam)?;
-                let ids = &self.known;
-                ids.write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(spam.id);
                 self.delta(record).new = Some(Box::new(new));
                 record
             }
@@ -241,19 +230,12 @@ impl Ledger {
     }
 
     fn new_record(&mut self, claim: &Claim, spam: &Examined) -> Result<NewRecord, GaveUp> {
-        let id = spam.id.to_string();
+        let id = spam.fingerprint.id.to_string();
         let (archive, window) = (&mut self.archive, self.window.number());
         let sample = self
             .patience
             .until("disk", || archive.keep_sample(&id, window, &claim.path))?;
-        let computed;
-        let fingerprint = match &spam.fingerprint {
-            Some(fingerprint) => fingerprint,
-            None => {
-                computed = fingerprint_of(spam);
-                &computed
-            }
-        };
+        let fingerprint = &spam.fingerprint;
         Ok(NewRecord {
             known: Known {
                 id,
@@ -417,26 +399,7 @@ impl Ledger {
         let store = &mut self.store;
         let stored = self.patience.until("database", || store.open_window())?;
         self.window = Window::resume(&stored, self.rule);
-        self.share_ids();
         Ok(())
-    }
-
-    /// Lets the workers know the ids of the window's records.
-    fn share_ids(&mut self) {
-        let ids = (0..self.window.len()).filter_map(|n| self.window.id(u32::try_from(n).ok()?));
-        let ids: HashSet<_> = ids.collect();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = ids;
-    }
-}
-
-fn fingerprint_of(spam: &Examined) -> Fingerprint {
-    let message = &spam.message;
-    Fingerprint {
-        id: spam.id,
-        ssdeep: fingerprint::ctph(&message.subject, message.body()),
-        length: fingerprint::length(&message.subject, message.body()),
-        body_chars: message.body().chars().count() as u64,
-        has_text: message.has_text_part(),
     }
 }
 

@@ -41,7 +41,7 @@ use crate::timestamp::Timestamp;
 use ledger::{Ledger, Settled};
 use patience::{GaveUp, ONCE_LIMIT, Patience};
 use status::Status;
-use worker::{Gate, KnownIds};
+use worker::{Digests, Gate};
 
 /// Claims handed to a worker at once.
 const CHUNK: usize = 64;
@@ -118,22 +118,15 @@ impl Analyzer {
         if counted > 0 {
             log::info!("event=queue.recovered files={counted}");
         }
-        let known = KnownIds::default();
+        let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
-        let ledger = Ledger::resume(
-            rule,
-            windows,
-            archive,
-            known.clone(),
-            patience.clone(),
-            settled,
-        )?;
+        let ledger = Ledger::resume(rule, windows, archive, patience.clone(), settled)?;
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
         let (closed, windows_closed) = unbounded();
         let gate = Arc::new(Gate::default());
         let workers = (0..worker_count())
-            .map(|n| spawn_worker(n, &work, &results, &known, &gate))
+            .map(|n| spawn_worker(n, &work, &results, &digests, &gate))
             .collect::<io::Result<Vec<_>>>()
             .map_err(no_thread)?;
         drop((work, results));
@@ -392,16 +385,16 @@ fn spawn_worker(
     number: usize,
     work: &Receiver<Vec<Claim>>,
     results: &Sender<worker::Result>,
-    known: &KnownIds,
+    digests: &Arc<Digests>,
     gate: &Arc<Gate>,
 ) -> io::Result<JoinHandle<()>> {
     let (work, results) = (work.clone(), results.clone());
-    let (known, gate) = (known.clone(), Arc::clone(gate));
+    let (digests, gate) = (Arc::clone(digests), Arc::clone(gate));
     std::thread::Builder::new()
         .name(format!("{WORKER}{number}"))
         .spawn(move || {
             for claim in work.iter().flatten() {
-                let result = worker::examine(claim, &known, &gate);
+                let result = worker::examine(claim, &digests, &gate);
                 if results.send(result).is_err() {
                     return;
                 }

@@ -1,19 +1,19 @@
 //! A worker: reads a queue file and makes of it what the ledger needs.
 //!
-//! Workers share nothing but a set of known ids (for a copy of one no CTPH is computed) and a
-//! [`Gate`] that bounds the bytes of messages in memory. A panic in a parser is the mail's own:
+//! Workers share nothing but the [`Digests`] computed of late (a flood repeats itself, and CTPH is
+//! the dearest step) and a [`Gate`] that bounds the bytes of messages in memory. A panic in a parser is the mail's own:
 //! it is set aside like any other unreadable one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::crash;
 use crate::envelope::{self, Envelope};
-use crate::fingerprint::{self, Fingerprint, SpamId};
+use crate::fingerprint::{self, Ctph, Fingerprint, SpamId};
 use crate::message::{self, Message};
 use crate::queue::Claim;
 use crate::timestamp::Timestamp;
@@ -24,15 +24,35 @@ pub const FILE_MAX: u64 = 128 << 20;
 /// Bytes of queue files that may be in memory at once; one larger file may be alone.
 const IN_MEMORY_MAX: u64 = 192 << 20;
 
-/// The ids of the open window's records.
-pub type KnownIds = Arc<RwLock<HashSet<SpamId>>>;
+/// Digests remembered at once.
+const DIGESTS_MAX: usize = 50_000;
+
+/// The CTPH of ids met of late. The id stands for subject and body, so it stands for their CTPH.
+#[derive(Debug, Default)]
+pub struct Digests(RwLock<HashMap<SpamId, Ctph>>);
+
+impl Digests {
+    /// The CTPH of these, which have this id.
+    fn of(&self, id: SpamId, subject: &str, body: &str) -> Ctph {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ctph) = known.get(&id) {
+            return *ctph;
+        }
+        drop(known);
+        let ctph = fingerprint::ctph(subject, body);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= DIGESTS_MAX {
+            known.clear();
+        }
+        known.insert(id, ctph);
+        ctph
+    }
+}
 
 /// A spam, read and fingerprinted.
 pub struct Examined {
-    /// Its id.
-    pub id: SpamId,
-    /// Its fingerprint; `None` when the id was known, so that nobody needs it.
-    pub fingerprint: Option<Fingerprint>,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
     /// What stands in it.
     pub message: Message,
     /// When it was received.
@@ -81,13 +101,13 @@ pub struct Result {
 }
 
 /// Examines one claim.
-pub fn examine(claim: Claim, known: &KnownIds, gate: &Gate) -> Result {
+pub fn examine(claim: Claim, digests: &Digests, gate: &Gate) -> Result {
     let mut bytes = 0;
     let outcome = if claim.killer {
         Outcome::Unread("the analyzer died twice while this message alone was in work".into())
     } else {
         match read(&claim, gate, &mut bytes) {
-            Ok(Some((file, modified))) => examine_file(&claim, &file, modified, known),
+            Ok(Some((file, modified))) => examine_file(&claim, &file, modified, digests),
             Ok(None) => Outcome::Unread(format!("the file is larger than {FILE_MAX} bytes")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
             Err(error) => Outcome::Later(error),
@@ -121,7 +141,7 @@ fn read(claim: &Claim, gate: &Gate, bytes: &mut u64) -> io::Result<Option<(Vec<u
     Ok(Some((content, Timestamp::from(metadata.modified()?))))
 }
 
-fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, known: &KnownIds) -> Outcome {
+fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, digests: &Digests) -> Outcome {
     let (envelope, raw) = envelope::split(file);
     let received_at = match (&envelope, &claim.origin) {
         (Some(envelope), _) => envelope.received_at,
@@ -132,16 +152,15 @@ fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, known: &KnownId
         crash::on_poison(raw);
         message::parse(raw)
             .map_err(|reason| reason.to_string())
-            .map(|message| fingerprinted(message, known))
+            .map(|message| fingerprinted(message, digests))
     }));
     let parsed = parsed.unwrap_or_else(|_| Err("the parser failed on this message".into()));
     match parsed {
-        Ok((message, id, fingerprint)) => Outcome::Spam(Box::new(examined(
+        Ok((message, fingerprint)) => Outcome::Spam(Box::new(examined(
             claim,
             envelope,
             received_at,
             message,
-            id,
             fingerprint,
         ))),
         Err(reason) => Outcome::Unreadable {
@@ -153,15 +172,17 @@ fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, known: &KnownId
     }
 }
 
-fn fingerprinted(message: Message, known: &KnownIds) -> (Message, SpamId, Option<Fingerprint>) {
-    let id = fingerprint::id(&message.subject, message.body());
-    let is_known = known
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(&id);
-    let fingerprint = (!is_known)
-        .then(|| Fingerprint::of(&message.subject, message.body(), message.has_text_part()));
-    (message, id, fingerprint)
+fn fingerprinted(message: Message, digests: &Digests) -> (Message, Fingerprint) {
+    let (subject, body) = (message.subject.as_str(), message.body());
+    let id = fingerprint::id(subject, body);
+    let fingerprint = Fingerprint {
+        id,
+        ssdeep: digests.of(id, subject, body),
+        length: fingerprint::length(subject, body),
+        body_chars: body.chars().count() as u64,
+        has_text: message.has_text_part(),
+    };
+    (message, fingerprint)
 }
 
 fn examined(
@@ -169,12 +190,10 @@ fn examined(
     envelope: Option<Envelope>,
     received_at: Timestamp,
     mut message: Message,
-    id: SpamId,
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Fingerprint,
 ) -> Examined {
     let to = std::mem::take(&mut message.to);
     let mut examined = Examined {
-        id,
         fingerprint,
         message,
         received_at,
