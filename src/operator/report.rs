@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::escape;
 use crate::exit::Failure;
 use crate::queue::Maildir;
-use crate::store::{Reader, Spam, Totals};
+use crate::store::{Reader, TopSpam, Totals};
 
 /// Spams in the top list.
 const TOP: usize = 10;
@@ -31,9 +31,9 @@ struct Top<'a> {
     subject: &'a str,
     first_seen: String,
     last_seen: String,
-    ips: usize,
-    links: usize,
-    attachments: usize,
+    ips: u64,
+    links: u64,
+    attachments: u64,
 }
 
 /// Prints the report.
@@ -50,16 +50,16 @@ pub fn run(config: &Config, json: bool) -> Result<(), Failure> {
     super::print(table(&totals, queue, &top).as_bytes())
 }
 
-fn top(spam: &Spam) -> Top<'_> {
+fn top(spam: &TopSpam) -> Top<'_> {
     Top {
-        id: &spam.record.known.id,
+        id: &spam.id,
         count: spam.count,
-        subject: &spam.record.subject,
+        subject: &spam.subject,
         first_seen: spam.first_seen.rfc3339_seconds(),
         last_seen: spam.last_seen.rfc3339_seconds(),
-        ips: spam.sets.ips.len(),
-        links: spam.sets.links.len(),
-        attachments: spam.sets.parts.len(),
+        ips: spam.ips,
+        links: spam.links,
+        attachments: spam.attachments,
     }
 }
 

@@ -19,7 +19,7 @@ use std::fmt;
 use crate::queue::QueueName;
 use crate::timestamp::Timestamp;
 pub use record::{
-    Batch, Day, Delta, Find, Known, NewRecord, Part, Sets, Spam, TakenRecord, Totals,
+    Batch, Day, Delta, Find, Known, NewRecord, Part, Sets, Spam, TakenRecord, TopSpam, Totals,
 };
 
 /// What a caller does about a failure.
@@ -172,7 +172,7 @@ pub trait Reader {
     /// The totals of all windows, open, waiting and taken in.
     fn totals(&mut self) -> Result<Totals>;
     /// The most frequent records, most frequent first.
-    fn top(&mut self, most: usize) -> Result<Vec<Spam>>;
+    fn top(&mut self, most: usize) -> Result<Vec<TopSpam>>;
     /// The records whose id begins with this.
     fn find(&mut self, id: &str) -> Result<Find>;
 }

@@ -182,6 +182,27 @@ pub struct Spam {
     pub sets: Sets,
 }
 
+/// A distinct spam as the report's top list has it: how much there is of what it gathered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopSpam {
+    /// Its id.
+    pub id: String,
+    /// Its subject.
+    pub subject: String,
+    /// Spams.
+    pub count: u64,
+    /// First seen.
+    pub first_seen: Timestamp,
+    /// Last seen.
+    pub last_seen: Timestamp,
+    /// Source addresses.
+    pub ips: u64,
+    /// Links.
+    pub links: u64,
+    /// Attachments and inline parts.
+    pub attachments: u64,
+}
+
 /// What a search by the beginning of an id found.
 #[derive(Clone, Debug)]
 pub enum Find {

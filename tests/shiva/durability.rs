@@ -187,9 +187,10 @@ fn the_analyzer_unlinks_after_the_commit_and_commits_after_the_archive() {
         .find(|name| calls.iter().any(|call| call.is(&["link", "linkat"], name)))
         .expect("the sample is a hard link");
     let sample = first(&calls, &["link", "linkat"], "/rawspam/");
-    let sample_synced = sample + first(&calls[sample..], SYNC, "/rawspam/");
-    let sample_named = sample + first(&calls[sample..], &["fsync"], "/rawspam/");
+    let sample_synced = sample + first(&calls[sample..], SYNC, ".eml>");
+    let sample_named = sample + directory_sync(&calls[sample..], "/rawspam/");
     let part = first(&calls, RENAME, "/attachment/");
+    let part_named = part + directory_sync(&calls[part..], "/attachment/");
     assert!(
         first(&calls, SYNC, "/attachment/") < part,
         "an attachment is named before it is synced"
@@ -201,8 +202,8 @@ fn the_analyzer_unlinks_after_the_commit_and_commits_after_the_archive() {
         .expect("a commit before the unlink");
     for (step, at) in [
         ("sample", sample_synced),
-        ("its name", sample_named),
-        ("attachment", part),
+        ("sample's name", sample_named),
+        ("attachment's name", part_named),
     ] {
         assert!(
             at < committed,
@@ -213,8 +214,30 @@ fn the_analyzer_unlinks_after_the_commit_and_commits_after_the_archive() {
         .iter()
         .any(|call| call.is(&["fsync"], "/queue/new>"));
     assert!(settled, "the directory was not synced after the unlink");
-    // The undeliverable one: copied, synced and named before its commit and unlink.
+    // The undeliverable one: written, synced, named, its directory synced, then committed.
     let other = names.iter().find(|name| *name != message).unwrap();
-    let named = first(&calls, RENAME, &format!("/undeliverable/{other}.eml"));
-    assert!(named < first(&calls, UNLINK, &format!("/queue/new/{other}")));
+    let target = format!("/undeliverable/{other}.eml");
+    let synced = first(&calls, SYNC, "/undeliverable/");
+    let named = first(&calls, RENAME, &target);
+    let kept = named + directory_sync(&calls[named..], "/undeliverable");
+    let gone = first(&calls, UNLINK, &format!("/queue/new/{other}"));
+    assert!(
+        synced < named && kept < gone,
+        "{synced} {named} {kept} {gone}"
+    );
+    let committed = calls[..gone]
+        .iter()
+        .rposition(|call| call.is(&["fsync", "fdatasync"], "ShivaTemp.sqlite-wal"));
+    assert!(committed.is_some_and(|committed| kept < committed));
+}
+
+/// The first sync of a directory that is, or lies right in, what this part of a path names.
+fn directory_sync(calls: &[Call], part: &str) -> usize {
+    let is_directory = |call: &Call| {
+        let path = path_with(&call.arguments, part).unwrap_or_default();
+        let within = path.rsplit(part).next().unwrap_or_default();
+        call.name == "fsync" && path.contains(part) && within.len() <= 2
+    };
+    let found = calls.iter().position(is_directory);
+    found.unwrap_or_else(|| panic!("no sync of a directory {part} in the trace"))
 }

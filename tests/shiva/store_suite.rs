@@ -165,6 +165,14 @@ fn what_goes_in_comes_out() {
         check(engine);
         take_in(engine, 1, |_| Place::New);
         check(engine);
+        let top = engine.reader().top(5).unwrap();
+        assert_eq!(top.len(), 1);
+        assert_eq!(
+            (top[0].count, top[0].subject.clone()),
+            (3, record(3).subject)
+        );
+        assert_eq!((top[0].first_seen, top[0].last_seen), (at(-90_000), at(10)));
+        assert_eq!((top[0].ips, top[0].links, top[0].attachments), (1, 2, 1));
         let totals = engine.reader().totals().unwrap();
         assert_eq!((totals.spams, totals.distinct, totals.links), (3, 1, 2));
         assert_eq!((totals.ips, totals.attachments, totals.sensors), (1, 1, 1));
@@ -318,7 +326,9 @@ fn what_is_longer_than_its_column_is_cut_and_marked() {
         delta.sets.links = vec![format!("http://x/{}", "y".repeat(100_000))];
         engine.windows().commit(&batch).unwrap();
         take_in(engine, 1, |_| Place::New);
-        let top = engine.reader().top(1).unwrap().remove(0);
+        let Find::One(top) = engine.reader().find(&id(0)).unwrap() else {
+            panic!("not found");
+        };
         assert!(top.record.subject.len() <= 4096);
         assert!(top.record.subject.ends_with("[cut by SHIVA]"));
         assert!(top.sets.links[0].len() <= 8192);

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::window_store::part;
 use super::{Errors, moment, signed, unsigned};
-use crate::store::{Find, Known, NewRecord, Reader, Result, Sets, Spam, Totals};
+use crate::store::{Find, Known, NewRecord, Reader, Result, Sets, Spam, TopSpam, Totals};
+use crate::timestamp::Timestamp;
 
 /// Ids shown when several records match.
 const SEVERAL: usize = 20;
@@ -97,7 +98,7 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn top(&mut self, most: usize) -> Result<Vec<Spam>> {
+    fn top(&mut self, most: usize) -> Result<Vec<TopSpam>> {
         self.run(|connection| {
             let sql = format!(
                 "SELECT id, sum(n) AS total FROM (SELECT id, totalCounter AS n FROM store.spam \
@@ -108,9 +109,7 @@ impl Reader for SqliteReader {
             let mut statement = connection.prepare(&sql)?;
             let ids = statement.query_map([signed(most as u64)], |row| row.get(0))?;
             let ids: Vec<String> = ids.collect::<rusqlite::Result<_>>()?;
-            ids.iter()
-                .filter_map(|id| spam(connection, id).transpose())
-                .collect()
+            ids.iter().map(|id| top_spam(connection, id)).collect()
         })
     }
 
@@ -151,18 +150,7 @@ fn spam(connection: &Connection, id: &str) -> rusqlite::Result<Option<Spam>> {
     let Some(record) = record else {
         return Ok(None);
     };
-    let days = format!(
-        "SELECT sum(n), min(a), max(b) FROM (SELECT todaysCounter AS n, firstSeen AS a, lastSeen \
-         AS b FROM store.sdate_spam JOIN store.sdate ON sdate.id = date_id WHERE spam_id = ?1 \
-         UNION ALL SELECT todaysCounter, firstSeen, lastSeen FROM main.days WHERE {MINE})"
-    );
-    let (count, first, last) = connection.query_row(&days, [id], |row| {
-        Ok((
-            unsigned(row.get::<_, Option<i64>>(0)?.unwrap_or(0)),
-            row.get::<_, Option<String>>(1)?.unwrap_or_default(),
-            row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-        ))
-    })?;
+    let (count, first_seen, last_seen) = seen(connection, id)?;
     let relayed = format!(
         "SELECT sum(n) FROM (SELECT totalRelayed AS n FROM store.relay WHERE spam_id = ?1 UNION \
          ALL SELECT relayCounter FROM main.spam WHERE id = ?1 AND {OPEN})"
@@ -171,11 +159,103 @@ fn spam(connection: &Connection, id: &str) -> rusqlite::Result<Option<Spam>> {
     Ok(Some(Spam {
         record,
         count,
-        first_seen: moment(&first),
-        last_seen: moment(&last),
+        first_seen,
+        last_seen,
         relayed: unsigned(relayed.unwrap_or(0)),
         sets: sets(connection, id)?,
     }))
+}
+
+/// How often a record was seen, and when first and last.
+fn seen(connection: &Connection, id: &str) -> rusqlite::Result<(u64, Timestamp, Timestamp)> {
+    let days = format!(
+        "SELECT sum(n), min(a), max(b) FROM (SELECT todaysCounter AS n, firstSeen AS a, lastSeen \
+         AS b FROM store.sdate_spam JOIN store.sdate ON sdate.id = date_id WHERE spam_id = ?1 \
+         UNION ALL SELECT todaysCounter, firstSeen, lastSeen FROM main.days WHERE {MINE})"
+    );
+    connection.prepare_cached(&days)?.query_row([id], |row| {
+        let time = |column| -> rusqlite::Result<Timestamp> {
+            let text: Option<String> = row.get(column)?;
+            Ok(moment(&text.unwrap_or_default()))
+        };
+        let count = unsigned(row.get::<_, Option<i64>>(0)?.unwrap_or(0));
+        Ok((count, time(1)?, time(2)?))
+    })
+}
+
+/// A record for the top list: its sets are counted, not read.
+fn top_spam(connection: &Connection, id: &str) -> rusqlite::Result<TopSpam> {
+    let count = |sets: &str| -> rusqlite::Result<u64> {
+        let sql = format!("SELECT count(*) FROM ({sets})");
+        connection
+            .prepare_cached(&sql)?
+            .query_row([id], |row| row.get(0).map(unsigned))
+    };
+    let subject = format!(
+        "SELECT subject FROM store.spam WHERE id = ?1 UNION ALL SELECT subject FROM main.spam \
+         WHERE id = ?1 AND {OPEN} LIMIT 1"
+    );
+    let subject: Option<String> = connection
+        .prepare_cached(&subject)?
+        .query_row([id], |row| row.get(0))?;
+    let (times, first_seen, last_seen) = seen(connection, id)?;
+    Ok(TopSpam {
+        id: id.to_owned(),
+        subject: subject.unwrap_or_default(),
+        count: times,
+        first_seen,
+        last_seen,
+        ips: count(&set(IPS))?,
+        links: count(&set(LINKS))?,
+        attachments: count(&parts())?,
+    })
+}
+
+/// A set of a record, `?1`: where the main store has it, then table and column of the window's.
+type Set = (&'static str, &'static str, &'static str);
+
+const LINKS: Set = ("hyperLink FROM store.links", "links", "hyperlink");
+const IPS: Set = (
+    "sourceIP FROM store.ip_spam JOIN store.ip ON ip.id = ip_id",
+    "sources",
+    "sourceIP",
+);
+const SENSORS: Set = (
+    "sensorID FROM store.sensor_spam JOIN store.sensor ON sensor.id = sensor_id",
+    "sensors",
+    "sensorID",
+);
+const RECIPIENTS: Set = (
+    "recipient FROM store.recipient_spam",
+    "recipients",
+    "recipient",
+);
+const USERS: Set = ("user FROM store.user_spam", "users", "user");
+
+/// The query for a set's values, each once.
+fn set((main, table, column): Set) -> String {
+    format!(
+        "SELECT {main} WHERE spam_id = ?1 UNION SELECT {column} FROM main.{table} WHERE {MINE} \
+         ORDER BY 1"
+    )
+}
+
+/// The query for a record's attachments and inline parts.
+fn parts() -> String {
+    let kind = |inline: bool, table: &str, kind: &str| {
+        format!(
+            "SELECT {table}_file_name, coalesce({table}_file_type, ''), coalesce(size, 0), md5, \
+             coalesce(sha256, ''), {inline}, coalesce({table}_file_path, '') FROM store.{table} \
+             WHERE spam_id = ?1 UNION SELECT file_name, media_type, size, attachmentFileMd5, \
+             sha256, {inline}, attachment_file_path FROM main.attachments WHERE attach_type = \
+             '{kind}' AND {MINE}"
+        )
+    };
+    let (attached, inline) = (
+        kind(false, "attachment", "attach"),
+        kind(true, "inline", "inline"),
+    );
+    format!("{attached} UNION {inline}")
 }
 
 fn new_record(row: &Row<'_>) -> rusqlite::Result<NewRecord> {
@@ -201,49 +281,18 @@ fn new_record(row: &Row<'_>) -> rusqlite::Result<NewRecord> {
 }
 
 fn sets(connection: &Connection, id: &str) -> rusqlite::Result<Sets> {
-    let values = |main: &str, table: &str, column: &str| -> rusqlite::Result<Vec<String>> {
-        let sql = format!(
-            "SELECT {main} WHERE spam_id = ?1 UNION SELECT {column} FROM main.{table} WHERE \
-             {MINE} ORDER BY 1"
-        );
-        let mut statement = connection.prepare_cached(&sql)?;
+    let values = |of: Set| -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare_cached(&set(of))?;
         statement.query_map([id], |row| row.get(0))?.collect()
     };
-    let parts = |inline: bool| {
-        let (table, prefix, kind) = if inline {
-            ("inline", "inline", "inline")
-        } else {
-            ("attachment", "attachment", "attach")
-        };
-        format!(
-            "SELECT {prefix}_file_name, coalesce({prefix}_file_type, ''), coalesce(size, 0), md5, \
-             coalesce(sha256, ''), {inline}, coalesce({prefix}_file_path, '') FROM store.{table} \
-             WHERE spam_id = ?1 UNION SELECT file_name, media_type, size, attachmentFileMd5, \
-             sha256, {inline}, attachment_file_path FROM main.attachments WHERE \
-             attach_type = '{kind}' AND {MINE}"
-        )
-    };
-    let parts = format!("{} UNION {}", parts(false), parts(true));
     Ok(Sets {
-        links: values("hyperLink FROM store.links", "links", "hyperlink")?,
-        ips: values(
-            "sourceIP FROM store.ip_spam JOIN store.ip ON ip.id = ip_id",
-            "sources",
-            "sourceIP",
-        )?,
-        sensors: values(
-            "sensorID FROM store.sensor_spam JOIN store.sensor ON sensor.id = sensor_id",
-            "sensors",
-            "sensorID",
-        )?,
-        recipients: values(
-            "recipient FROM store.recipient_spam",
-            "recipients",
-            "recipient",
-        )?,
-        users: values("user FROM store.user_spam", "users", "user")?,
+        links: values(LINKS)?,
+        ips: values(IPS)?,
+        sensors: values(SENSORS)?,
+        recipients: values(RECIPIENTS)?,
+        users: values(USERS)?,
         parts: connection
-            .prepare_cached(&parts)?
+            .prepare_cached(&parts())?
             .query_map([id], part)?
             .collect::<rusqlite::Result<_>>()?,
     })
