@@ -9,6 +9,8 @@
 //! renamed to a fresh one, once it is complete: closed after writing, moved in, or unmodified for
 //! [`SETTLED`]; the renames are synced before the claim is given out.
 //!
+//! A `new/` that has grown is renewed when it is empty (see [`super::renewal`]).
+//!
 //! One analyzer per queue, held by flock on `.analyzer.lock`. What is in work is written to
 //! `.analyzer.work` (see [`super::work`]), so that after a death the suspects are tried alone.
 
@@ -27,6 +29,7 @@ use rustix::fs::inotify;
 
 use super::maildir::{Maildir, lock, named, sync_directory};
 use super::name::{Form, Namer, Origin, QueueName};
+use super::renewal;
 use super::work::Work;
 use crate::timestamp::Timestamp;
 
@@ -68,6 +71,7 @@ pub struct Intake {
     found: VecDeque<Found>,
     walk: Vec<(PathBuf, ReadDir)>,
     next_walk: Instant,
+    next_renewal: Instant,
     unsettled: bool,
     work: Work,
 }
@@ -96,13 +100,13 @@ impl Intake {
             found: VecDeque::new(),
             walk: Vec::new(),
             next_walk: Instant::now(),
+            next_renewal: Instant::now(),
             unsettled: false,
             work,
         };
+        renewal::finish_left(&intake.maildir)?;
         for directory in intake.directories() {
-            let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
-            let watch = inotify::add_watch(&intake.inotify, &directory, events)?;
-            intake.watches.push((watch, directory));
+            intake.watch(directory)?;
         }
         Ok(intake)
     }
@@ -139,7 +143,7 @@ impl Intake {
                 self.start_walk()?;
                 continue;
             }
-            if self.read_events()? {
+            if self.read_events()? || self.renew_directory()? {
                 continue;
             }
             let until = deadline.min(self.next_walk);
@@ -317,6 +321,31 @@ impl Intake {
             killer: false,
             alone: false,
         }
+    }
+
+    /// Puts a fresh directory in the place of a `new/` that has grown, when nothing is in work.
+    fn renew_directory(&mut self) -> io::Result<bool> {
+        if !self.in_flight.is_empty() || Instant::now() < self.next_renewal {
+            return Ok(false);
+        }
+        self.next_renewal = Instant::now() + WALK_EVERY;
+        if !renewal::renew(&self.maildir, &self.namer.temporary())? {
+            return Ok(false);
+        }
+        let new = self.maildir.new_mail();
+        self.watches.retain(|(_, path)| *path != new);
+        self.watch(new)?;
+        // What came between the exchange and the watch.
+        self.next_walk = Instant::now();
+        log::info!("event=queue.directory_renewed");
+        Ok(true)
+    }
+
+    fn watch(&mut self, directory: PathBuf) -> io::Result<()> {
+        let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
+        let watch = inotify::add_watch(&self.inotify, &directory, events)?;
+        self.watches.push((watch, directory));
+        Ok(())
     }
 
     fn start_walk(&mut self) -> io::Result<()> {

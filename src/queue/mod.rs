@@ -7,6 +7,7 @@
 pub mod intake;
 pub mod maildir;
 pub mod name;
+mod renewal;
 pub mod spool;
 mod work;
 

@@ -295,24 +295,14 @@ fn write(shared: &Shared, mut message: Incoming, answer: Answer) -> Option<Membe
 /// Makes a written group durable and answers each of it.
 fn commit(shared: &Shared, mut group: Vec<Member>, failed: &mut Rarely) {
     crate::crash::point("spool-written");
-    // Opened for this group: renames go into, and the sync goes to, the directory that bears
-    // the name now, even when the analyzer has put a fresh one in its place.
-    let directory = match sync_files(&group).and_then(|()| open_directory(shared)) {
-        Ok(directory) => directory,
+    let kept = sync_files(&group).and_then(|()| {
+        crate::crash::point("spool-synced");
+        name(shared, &group)
+    });
+    let renamed = match kept {
+        Ok(renamed) => renamed,
         Err(error) => return refuse(group, &error, failed),
     };
-    crate::crash::point("spool-synced");
-    let renamed: Vec<io::Result<()>> = group
-        .iter()
-        .map(|member| rename(member, &directory))
-        .collect();
-    crate::crash::point("spool-renamed");
-    if let Err(error) = rustix::fs::fsync(&directory) {
-        for member in &group {
-            let _ = rustix::fs::unlinkat(&directory, member.name.as_str(), AtFlags::empty());
-        }
-        return refuse(group, &error.into(), failed);
-    }
     crate::crash::point("spool-durable");
     for (member, renamed) in group.drain(..).zip(renamed) {
         let result = renamed.map_err(|error| SpoolError::from(&error));
@@ -323,6 +313,43 @@ fn commit(shared: &Shared, mut group: Vec<Member>, failed: &mut Rarely) {
         drop(message);
         (member.answer)(result.map(|()| member.id));
     }
+}
+
+/// Renames a group into `new/` and syncs the directory: what became of each, or nothing of any.
+fn name(shared: &Shared, group: &[Member]) -> io::Result<Vec<io::Result<()>>> {
+    // Opened for this group: renames go into, and the sync goes to, the directory that bears
+    // the name now, even when the analyzer puts a fresh one in its place meanwhile.
+    let directory = open_directory(shared)?;
+    crate::crash::point("spool-directory-opened");
+    let mut renamed: Vec<io::Result<()>> = group
+        .iter()
+        .map(|member| rename(member, &directory))
+        .collect();
+    let mut directories = vec![directory];
+    let mut named = || -> io::Result<()> {
+        if renamed.iter().any(is_gone) {
+            // The directory was renewed and removed since: its successor takes the rest.
+            let fresh = open_directory(shared)?;
+            for (member, renamed) in group.iter().zip(&mut renamed) {
+                if is_gone(renamed) {
+                    *renamed = rename(member, &fresh);
+                }
+            }
+            directories.push(fresh);
+        }
+        crate::crash::point("spool-renamed");
+        Ok(directories.iter().try_for_each(rustix::fs::fsync)?)
+    };
+    if let Err(error) = named() {
+        for directory in &directories {
+            for member in group {
+                let name = member.name.as_str();
+                let _ = rustix::fs::unlinkat(directory, name, AtFlags::empty());
+            }
+        }
+        return Err(error);
+    }
+    Ok(renamed)
 }
 
 fn sync_files(group: &[Member]) -> io::Result<()> {
@@ -347,6 +374,11 @@ fn open_directory(shared: &Shared) -> io::Result<OwnedFd> {
         flags,
         Mode::empty(),
     )?)
+}
+
+/// Whether a rename failed because its directory is no more.
+fn is_gone(renamed: &io::Result<()>) -> bool {
+    matches!(renamed, Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 fn rename(member: &Member, directory: &OwnedFd) -> io::Result<()> {

@@ -176,3 +176,25 @@ fn localdb_false_keeps_what_a_report_needs_and_no_bodies() {
     assert_eq!(spam["html"], "");
     assert_eq!(spam["subject"], "Grüße");
 }
+
+#[test]
+fn a_window_is_closed_when_its_time_is_up() {
+    let rig = Rig::new();
+    rig.ok("shiva-dbcreate", &[]);
+    rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
+    rig.database("ShivaTemp.sqlite")
+        .execute("UPDATE windows SET opened = '2001-01-01 00:00:00'", [])
+        .unwrap();
+    let analyzer = rig.analyzer();
+    let main = rig.database("Shiva.sqlite");
+    let taken = || -> i64 {
+        main.query_row("SELECT count(*) FROM windows_taken", [], |row| row.get(0))
+            .unwrap()
+    };
+    wait_until("a window is taken in", || taken() == 1);
+    // The next one has its whole time before it.
+    rig.drop_file("b.eml", b"Subject: y\r\n\r\ny\r\n");
+    wait_until("both are counted", || rig.total("spams") == 2);
+    assert_eq!(taken(), 1);
+    analyzer.stop();
+}

@@ -32,8 +32,8 @@ const RECEIVER_POINTS: &[&str] = &[
     "spool-durable",
 ];
 
-/// Points that need a death before them, and the one that a test message reaches.
-const OTHER_POINTS: &[&str] = &["recovery-unlinked", "poison"];
+/// Points that need a death before them, that a test message reaches, or that a test pauses at.
+const OTHER_POINTS: &[&str] = &["recovery-unlinked", "poison", "spool-directory-opened"];
 
 /// Messages of which some are copies, with links, attachments and an unreadable one.
 fn fill(rig: &Rig) {
@@ -267,4 +267,29 @@ fn a_mail_that_kills_the_process_twice_is_set_aside_unread() {
             .unwrap()
             .contains("died twice")
     );
+}
+
+#[test]
+fn a_directory_renewed_under_the_receivers_hands_loses_nothing() {
+    let rig = Rig::new();
+    let mut command = rig.command("shiva-receiver");
+    command.env("FAILPOINTS", "spool-directory-opened=sleep(700)");
+    let _receiver = rig.receiver_with(command);
+    let mut client = rig.client();
+    client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    for _ in 0..3 {
+        client.reply().unwrap();
+    }
+    client.send(b"Subject: x\r\n\r\nx\r\n.\r\n");
+    wait_until("the message is written", || {
+        !files_under(&rig.path("queue/tmp")).is_empty()
+    });
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    // While the receiver holds the directory it opened, another takes its name and it is removed.
+    let (new, old) = (rig.path("queue/new"), rig.path("queue/.new.old"));
+    fs::rename(&new, &old).unwrap();
+    fs::create_dir(&new).unwrap();
+    fs::remove_dir(&old).unwrap();
+    assert!(client.reply().unwrap().starts_with("250 "));
+    assert_eq!(rig.queue().len(), 1);
 }
