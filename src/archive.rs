@@ -164,10 +164,23 @@ impl Archive {
             let target = target.clone();
             self.copies.remove(&target);
         }
-        while let Some(directory) = self.directories.first() {
-            sync_directory(directory)?;
-            self.directories.pop_first();
+        for root in [
+            &self.rawspam,
+            &self.attachment,
+            &self.inline,
+            &self.undeliverable,
+        ] {
+            let within = self
+                .directories
+                .iter()
+                .filter(|path| path.starts_with(root));
+            if within.clone().count() >= SYNC_TOGETHER {
+                rustix::fs::syncfs(File::open(root)?)?;
+            } else {
+                within.clone().try_for_each(|path| sync_directory(path))?;
+            }
         }
+        self.directories.clear();
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 //!
 //! A message gathers in an [`Incoming`]: in memory while it is small, in a file in `tmp/` from
 //! [`MEMORY_MAX`] on. Committed to the [`Spool`], it is written, synced, renamed into `new/`, and
-//! the directory synced; only then is its answer given. One thread does this for everybody:
-//! what arrives while it works becomes the next group, and a group shares its syncs.
+//! the directory synced; only then is its answer given. Two threads do this for everybody: one
+//! writes, the other takes what was written while it worked as the next group, and a group shares
+//! its syncs.
 //!
 //! When a sync fails, the whole group fails and its files are unlinked; when one file cannot be
 //! written or renamed, only that one does. Nothing that failed stays in `new/`.
@@ -134,7 +135,9 @@ impl Incoming {
                 if let Some(at) = self.modified {
                     file.set_modified(at)?;
                 }
-                inherit_owner(path)?;
+                if self.spool.give_away {
+                    inherit_owner(path)?;
+                }
             }
             Ok(())
         };
@@ -159,16 +162,18 @@ struct Shared {
     maildir: Maildir,
     namer: Namer,
     prefix: &'static str,
+    /// Files must be given to the owner of the directory: this is root, and it is not root's.
+    give_away: bool,
 }
 
-/// The thread that makes messages durable.
+/// The threads that make messages durable.
 #[derive(Debug)]
 pub struct Spool {
     handle: Handle,
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
-/// The way to hand the thread messages. The thread ends when the last handle is gone.
+/// The way to hand the threads messages. They end when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -176,32 +181,45 @@ pub struct Handle {
 }
 
 impl Spool {
-    /// Starts the thread.
+    /// Starts the threads.
     pub fn start(maildir: Maildir) -> io::Result<Spool> {
         Spool::start_with_prefix(maildir, "")
     }
 
-    /// Starts the thread for an import: its files in `tmp/` bear `import.` before their names,
+    /// Starts the threads for an import: its files in `tmp/` bear `import.` before their names,
     /// so that a receiver that starts meanwhile spares them.
     pub fn start_import(maildir: Maildir) -> io::Result<Spool> {
         Spool::start_with_prefix(maildir, "import.")
     }
 
     fn start_with_prefix(maildir: Maildir, prefix: &'static str) -> io::Result<Spool> {
+        let tmp = std::fs::metadata(maildir.tmp())?;
+        let us = (rustix::process::geteuid(), rustix::process::getegid());
         let shared = Arc::new(Shared {
+            give_away: us.0.is_root() && (tmp.uid(), tmp.gid()) != (us.0.as_raw(), us.1.as_raw()),
             maildir,
             namer: Namer::new(),
             prefix,
         });
         // Unbounded here, bounded by its users: a session or import waits for the answer.
         let (work, jobs) = unbounded();
+        let (members, written) = unbounded();
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(work)
+        };
         let owned = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("spool".into())
-            .spawn(move || serve(&owned, &jobs))?;
+        let writer = spawn(
+            "spool-write",
+            Box::new(move || write_all(&owned, &jobs, &members)),
+        )?;
+        let owned = Arc::clone(&shared);
+        let committer = spawn(
+            "spool-commit",
+            Box::new(move || commit_all(&owned, &written)),
+        )?;
         Ok(Spool {
             handle: Handle { shared, work },
-            thread,
+            threads: [writer, committer],
         })
     }
 
@@ -213,7 +231,9 @@ impl Spool {
     /// Waits until every handle is gone and what they handed over is finished.
     pub fn finish(self) {
         drop(self.handle);
-        let _ = self.thread.join();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -232,8 +252,8 @@ impl Handle {
         }
     }
 
-    /// Hands a message over to be made durable; never blocks. `answer` is called from the
-    /// spool's thread.
+    /// Hands a message over to be made durable; never blocks. `answer` is called from a
+    /// thread of the spool.
     pub fn commit(&self, message: Incoming, answer: Answer) {
         if let Err(refused) = self.work.send((message, answer)) {
             let (_, answer) = refused.into_inner();
@@ -250,17 +270,24 @@ struct Member {
     id: String,
 }
 
-fn serve(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>) {
-    let mut failed = Rarely::default();
-    while let Ok(first) = jobs.recv() {
-        let rest = jobs.try_iter().take(GROUP_MAX - 1);
-        let group: Vec<Member> = std::iter::once(first)
-            .chain(rest)
-            .filter_map(|(message, answer)| write(shared, message, answer))
-            .collect();
-        if !group.is_empty() {
-            commit(shared, group, &mut failed);
+/// The first thread: writes each message as it comes, while the second syncs those before it.
+fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sender<Member>) {
+    for (message, answer) in jobs {
+        if let Some(member) = write(shared, message, answer)
+            && written.send(member).is_err()
+        {
+            return;
         }
+    }
+}
+
+/// The second thread: makes what was written meanwhile durable, a group at a time.
+fn commit_all(shared: &Shared, written: &Receiver<Member>) {
+    let mut failed = Rarely::default();
+    while let Ok(first) = written.recv() {
+        let rest = written.try_iter().take(GROUP_MAX - 1);
+        let group = std::iter::once(first).chain(rest).collect();
+        commit(shared, group, &mut failed);
     }
 }
 

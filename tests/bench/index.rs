@@ -1,6 +1,6 @@
 //! What the index costs: time a lookup and an insertion, memory a record.
 //!
-//! `cargo run --release --example index_bench [RECORDS…]`; 1,000, 100,000 and
+//! `cargo bench --bench index [RECORDS…]`; 1,000, 100,000 and
 //! 1,000,000 records where none are named. All text comes from a seeded
 //! generator, so that runs can be compared:
 //!
