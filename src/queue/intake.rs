@@ -18,18 +18,15 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, File, ReadDir};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
-
 use super::maildir::{Maildir, lock, named, sync_directory};
 use super::name::{Form, Namer, Origin, QueueName};
 use super::renewal;
+use super::watch::Watch;
 use super::work::Work;
 use crate::timestamp::Timestamp;
 
@@ -65,8 +62,7 @@ pub struct Intake {
     maildir: Maildir,
     namer: Namer,
     _lock: File,
-    inotify: OwnedFd,
-    watches: Vec<(i32, PathBuf)>,
+    watch: Watch,
     in_flight: HashSet<QueueName>,
     found: VecDeque<Found>,
     walk: Vec<(PathBuf, ReadDir)>,
@@ -87,15 +83,12 @@ impl Intake {
     /// Takes the lock and starts to watch. `WouldBlock` when another analyzer has the queue.
     pub fn open(maildir: Maildir) -> io::Result<Intake> {
         let lock = lock(&maildir.root().join(".analyzer.lock"))?;
-        let inotify =
-            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let work = Work::open(maildir.root())?;
         let mut intake = Intake {
             maildir,
             namer: Namer::new(),
             _lock: lock,
-            inotify,
-            watches: Vec::new(),
+            watch: Watch::new()?,
             in_flight: HashSet::new(),
             found: VecDeque::new(),
             walk: Vec::new(),
@@ -106,7 +99,7 @@ impl Intake {
         };
         renewal::finish_left(&intake.maildir)?;
         for directory in intake.directories() {
-            intake.watch(directory)?;
+            intake.watch.add(directory)?;
         }
         Ok(intake)
     }
@@ -151,7 +144,7 @@ impl Intake {
             if left.is_zero() {
                 return Ok(Vec::new());
             }
-            self.poll(left)?;
+            self.watch.wait(left)?;
         }
     }
 
@@ -332,20 +325,11 @@ impl Intake {
         if !renewal::renew(&self.maildir, &self.namer.temporary())? {
             return Ok(false);
         }
-        let new = self.maildir.new_mail();
-        self.watches.retain(|(_, path)| *path != new);
-        self.watch(new)?;
+        self.watch.renew(self.maildir.new_mail())?;
         // What came between the exchange and the watch.
         self.next_walk = Instant::now();
         log::info!("event=queue.directory_renewed");
         Ok(true)
-    }
-
-    fn watch(&mut self, directory: PathBuf) -> io::Result<()> {
-        let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
-        let watch = inotify::add_watch(&self.inotify, &directory, events)?;
-        self.watches.push((watch, directory));
-        Ok(())
     }
 
     fn start_walk(&mut self) -> io::Result<()> {
@@ -393,50 +377,17 @@ impl Intake {
         });
     }
 
-    /// Reads what inotify has; false when it has nothing.
+    /// Looks at what arrived; false when nothing did.
     fn read_events(&mut self) -> io::Result<bool> {
-        let mut buffer = [std::mem::MaybeUninit::uninit(); 16 * 1024];
-        let mut seen = Vec::new();
-        let mut overflow = false;
-        {
-            let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-            loop {
-                match reader.next() {
-                    Ok(event) => {
-                        overflow |= event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-                        if let Some(name) = event.file_name() {
-                            seen.push((event.wd(), name.to_bytes().to_vec()));
-                        }
-                        if reader.is_buffer_empty() {
-                            break;
-                        }
-                    }
-                    Err(rustix::io::Errno::AGAIN) => break,
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        if overflow {
+        let arrived = self.watch.read()?;
+        if arrived.overflow {
             self.next_walk = Instant::now();
         }
-        let any = overflow || !seen.is_empty();
-        for (watch, name) in seen {
-            let directory = self.watches.iter().find(|(wd, _)| *wd == watch);
-            if let Some(directory) = directory.map(|(_, path)| path.clone()) {
-                self.look_at(directory, OsStr::from_bytes(&name), true);
-            }
+        let any = arrived.overflow || !arrived.names.is_empty();
+        for (directory, name) in arrived.names {
+            self.look_at(directory, &name, true);
         }
         Ok(any)
-    }
-
-    fn poll(&self, wait: Duration) -> io::Result<()> {
-        let mut ready = [PollFd::new(&self.inotify, PollFlags::IN)];
-        let wait = Timespec::try_from(wait).ok();
-        match poll(&mut ready, wait.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! A maildir. [`spool`] is the way in: it makes a message durable before anybody answers 250.
 //! [`intake`] is the way out: it names what is there to the analyzer, each file once.
-//! [`name`] gives the names, [`maildir`] the directories.
+//! [`name`] gives the names, [`maildir`] the directories. Beside the way out: `watch` (inotify),
+//! `work` (what is in work, for the mail that kills the process), `renewal` (a directory that has
+//! grown).
 
 pub mod intake;
 pub mod maildir;
 pub mod name;
 mod renewal;
 pub mod spool;
+mod watch;
 mod work;
 
 pub use intake::{Claim, Intake};

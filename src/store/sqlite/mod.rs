@@ -4,6 +4,7 @@
 //! with `synchronous=FULL`: a commit is on disk when it returns, and reports read beside the
 //! analyzer. SQLite is the system's library, so security updates come with the system.
 
+mod batch;
 mod main_store;
 mod reader;
 mod window_store;

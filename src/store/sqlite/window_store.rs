@@ -3,14 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection, Params, Row, params};
+use rusqlite::{Connection, Params, Row};
 
 use super::{Errors, moment, signed, unsigned};
 use crate::queue::QueueName;
-use crate::store::bounds::{self, cut};
 use crate::store::{
-    Batch, Day, Delta, Known, NewRecord, OpenWindow, Part, Result, Sets, StoreError,
-    StoreErrorKind, TakenRecord, WindowStore,
+    Batch, Day, Known, NewRecord, OpenWindow, Part, Result, Sets, StoreError, StoreErrorKind,
+    TakenRecord, WindowStore,
 };
 use crate::timestamp::Timestamp;
 
@@ -132,11 +131,7 @@ impl WindowStore for SqliteWindows {
                     insert.execute([name.as_str()])?;
                 }
             }
-            let writer = Writer {
-                connection: &transaction,
-                window: signed(batch.window),
-            };
-            writer.write(batch)?;
+            super::batch::write(&transaction, batch)?;
             transaction.commit()
         })
     }
@@ -273,166 +268,6 @@ fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
         body_chars: row.get(3).map(unsigned)?,
         has_text: row.get(4)?,
     })
-}
-
-/// Writes a batch's changes within its transaction.
-struct Writer<'c> {
-    connection: &'c Connection,
-    window: i64,
-}
-
-impl<'c> Writer<'c> {
-    fn write(&self, batch: &Batch) -> rusqlite::Result<()> {
-        for (seq, delta) in &batch.deltas {
-            if let Some(record) = &delta.new {
-                self.insert(signed(*seq), record, delta)?;
-            }
-        }
-        self.days(batch)?;
-        self.values(batch, "links", bounds::LINK, |sets| &sets.links)?;
-        self.values(batch, "sources", bounds::ADDRESS, |sets| &sets.ips)?;
-        self.values(batch, "sensors", bounds::ADDRESS, |sets| &sets.sensors)?;
-        self.values(batch, "recipients", bounds::ADDRESS, |sets| {
-            &sets.recipients
-        })?;
-        self.values(batch, "users", bounds::ADDRESS, |sets| &sets.users)?;
-        self.parts(batch)?;
-        let mut count = self.prepare(
-            "INSERT INTO undeliverable VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-             counter = counter + excluded.counter",
-        )?;
-        for ((date, reason), counter) in &batch.undeliverable {
-            count.execute(params![self.window, date, reason, signed(*counter)])?;
-        }
-        Ok(())
-    }
-
-    fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
-        self.connection.prepare_cached(sql)
-    }
-
-    fn insert(&self, seq: i64, record: &NewRecord, delta: &Delta) -> rusqlite::Result<()> {
-        let total = total(delta);
-        let digest =
-            |values: &[String], separator| bounds::digest(values, values.len() as u64, separator);
-        let or_unknown = |values: &[String]| match values {
-            [] => "unknown".to_owned(),
-            values => digest(values, ", "),
-        };
-        self.prepare(
-            "INSERT INTO spam (window, seq, id, ssdeep, \"to\", \"from\", textMessage, \
-             htmlMessage, subject, headers, sourceIP, sensorID, firstSeen, lastSeen, \
-             totalCounter, length, bodyChars, hasText, user, sample) VALUES (?1, ?2, ?3, ?4, \
-             ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-        )?
-        .execute(params![
-            self.window,
-            seq,
-            record.known.id,
-            record.known.ssdeep,
-            digest(&delta.sets.recipients, ","),
-            cut(&record.from, bounds::FROM),
-            cut(&record.text, bounds::BODY),
-            cut(&record.html, bounds::BODY),
-            cut(&record.subject, bounds::SUBJECT),
-            cut(&record.headers, bounds::HEADERS),
-            or_unknown(&delta.sets.ips),
-            or_unknown(&delta.sets.sensors),
-            total.first_seen.datetime(),
-            total.last_seen.datetime(),
-            signed(total.count),
-            signed(record.known.length),
-            signed(record.known.body_chars),
-            record.known.has_text,
-            digest(&delta.sets.users, ", "),
-            record.sample,
-        ])?;
-        Ok(())
-    }
-
-    fn days(&self, batch: &Batch) -> rusqlite::Result<()> {
-        let mut statement = self.prepare(
-            "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET \
-             todaysCounter = todaysCounter + excluded.todaysCounter, \
-             firstSeen = min(firstSeen, excluded.firstSeen), \
-             lastSeen = max(lastSeen, excluded.lastSeen)",
-        )?;
-        for (seq, delta) in &batch.deltas {
-            for day in delta.days.values() {
-                statement.execute(params![
-                    self.window,
-                    signed(*seq),
-                    day.first_seen.date(),
-                    day.first_seen.datetime(),
-                    day.last_seen.datetime(),
-                    signed(day.count)
-                ])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds what is new to one set of each record.
-    fn values(
-        &self,
-        batch: &Batch,
-        table: &str,
-        bound: usize,
-        set: impl Fn(&Sets) -> &Vec<String>,
-    ) -> rusqlite::Result<()> {
-        let mut statement = self.prepare(&format!(
-            "INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4, ?5)"
-        ))?;
-        for (seq, delta) in &batch.deltas {
-            let values = set(&delta.sets);
-            if values.is_empty() {
-                continue;
-            }
-            let date = total(delta).first_seen.date();
-            for value in values {
-                let value = cut(value, bound);
-                statement.execute(params![self.window, signed(*seq), delta.id, value, date])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn parts(&self, batch: &Batch) -> rusqlite::Result<()> {
-        let mut statement = self.prepare(
-            "INSERT OR IGNORE INTO attachments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-             ?11)",
-        )?;
-        for (seq, delta) in &batch.deltas {
-            for part in &delta.sets.parts {
-                statement.execute(params![
-                    self.window,
-                    signed(*seq),
-                    delta.id,
-                    cut(&part.name, bounds::FILE_NAME),
-                    if part.inline { "inline" } else { "attach" },
-                    part.path,
-                    part.md5,
-                    part.sha256,
-                    signed(part.size),
-                    cut(&part.media_type, bounds::MEDIA_TYPE),
-                    total(delta).first_seen.date()
-                ])?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A delta's days as one.
-fn total(delta: &Delta) -> Day {
-    let mut days = delta.days.values();
-    let first = days.next().copied();
-    let mut total = first.unwrap_or(Day {
-        count: 0,
-        ..Day::once(Timestamp::from_seconds(0, 0))
-    });
-    days.for_each(|day| total.add(day));
-    total
 }
 
 /// Reads the sets of a window's records.
