@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::rig::{Rig, binary, finish, wait_until};
+use crate::rig::{PATIENCE, Rig, Service, binary, finish, wait_until};
 
 fn code(command: &mut Command) -> (i32, String) {
     let output = finish(command);
@@ -316,4 +316,30 @@ fn a_message_over_the_limit_is_refused_and_leaves_nothing() {
     assert!(reply.starts_with("250 "), "{reply}");
     assert_eq!(rig.queue().len(), 1);
     assert_eq!(fs::read_dir(rig.path("queue/tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn systemd_hears_when_a_service_is_ready_and_when_it_stops() {
+    for program in ["shiva-receiver", "shiva-analyzer"] {
+        let rig = Rig::new();
+        let socket = std::os::unix::net::UnixDatagram::bind(rig.path("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = rig.command(program);
+        command.env("NOTIFY_SOCKET", rig.path("notify"));
+        let service = Service::start(command);
+        let hear = || {
+            let mut message = [0; 4096];
+            let length = socket.recv(&mut message).unwrap();
+            String::from_utf8_lossy(&message[..length]).into_owned()
+        };
+        assert_eq!(hear().trim(), "READY=1", "{program}");
+        service.stop();
+        let stopping = std::iter::repeat_with(hear).take(3);
+        assert!(
+            stopping
+                .into_iter()
+                .any(|message| message.trim() == "STOPPING=1"),
+            "{program}"
+        );
+    }
 }

@@ -225,7 +225,7 @@ pub struct Service(pub Child);
 
 impl Service {
     /// Starts a service. It inherits no pipe of ours: nothing may wait for it to end.
-    fn start(mut command: Command) -> Service {
+    pub fn start(mut command: Command) -> Service {
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
         Service(command.spawn().unwrap())
     }
