@@ -26,7 +26,7 @@ use crate::crash;
 use crate::escape;
 use crate::fingerprint::hex;
 use crate::logging::Rarely;
-use crate::queue::{Claim, QueueName};
+use crate::queue::{Claim, Maildir, QueueName};
 use crate::sameness::Rule;
 use crate::store::bounds;
 use crate::store::{Batch, Day, Delta, Known, NewRecord, Part, StoreErrorKind, WindowStore};
@@ -57,6 +57,7 @@ pub struct Ledger {
     archive: Archive,
     window: Window,
     patience: Patience,
+    maildir: Maildir,
     settled: Sender<Settled>,
     sweep: Sweep,
     batch: Batch,
@@ -79,9 +80,10 @@ impl Ledger {
         mut store: Box<dyn WindowStore>,
         archive: Archive,
         patience: Patience,
+        maildir: Maildir,
         settled: Sender<Settled>,
     ) -> Result<Ledger, GaveUp> {
-        let sweep = patience.until("queue", Sweep::start)?;
+        let sweep = patience.until("queue", || Sweep::start(maildir.clone()))?;
         let window = patience.until("database", || store.open_window())?;
         let window = Window::resume(&window, rule);
         Ok(Ledger {
@@ -90,6 +92,7 @@ impl Ledger {
             archive,
             window,
             patience,
+            maildir,
             settled,
             sweep,
             batch: Batch::default(),
@@ -346,7 +349,9 @@ impl Ledger {
             return Ok(());
         };
         if result.is_err() {
-            self.patience.until("queue", || sweep::unlink(&claims))?;
+            let maildir = &self.maildir;
+            self.patience
+                .until("queue", || sweep::unlink(maildir, &claims))?;
         }
         self.counted += claims.len() as u64;
         let files = claims.into_iter().map(|claim| claim.name).collect();

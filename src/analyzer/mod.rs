@@ -120,7 +120,14 @@ impl Analyzer {
         }
         let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
-        let ledger = Ledger::resume(rule, windows, archive, patience.clone(), settled)?;
+        let ledger = Ledger::resume(
+            rule,
+            windows,
+            archive,
+            patience.clone(),
+            maildir.clone(),
+            settled,
+        )?;
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
         let (closed, windows_closed) = unbounded();

@@ -6,12 +6,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use super::patience::{GaveUp, Patience};
+use super::sweep::{is_itself, unlink_moved};
 use crate::crash;
 use crate::queue::maildir::sync_directory;
-use crate::queue::{Form, Maildir, QueueName};
+use crate::queue::{Maildir, QueueName};
 use crate::store::WindowStore;
 
 /// Takes the counted files out of the queue; returns how many there were.
@@ -30,14 +30,12 @@ pub fn recover(
 }
 
 fn unlink(maildir: &Maildir, counted: &[QueueName]) -> io::Result<usize> {
-    let mut unlinked = 0;
+    let names: Vec<&QueueName> = counted.iter().collect();
+    let mut unlinked = unlink_moved(maildir, &names)?;
     for directory in [maildir.new_mail(), maildir.cur(), maildir.root().to_owned()] {
         for name in counted {
             let path = directory.join(name.as_str());
-            let same = path.symlink_metadata().is_ok_and(|metadata| {
-                matches!(name.form(), Form::Own { inode, .. } if inode == metadata.ino())
-            });
-            if same {
+            if is_itself(name, &path) {
                 fs::remove_file(&path)?;
                 unlinked += 1;
             }

@@ -1,17 +1,20 @@
 //! The sweep: the files of a committed batch leave the queue, beside the work on the next batch.
 //!
 //! One batch at a time: [`Sweep::begin`] hands it over, [`Sweep::finish`] waits until its files are
-//! unlinked and their directories synced. What failed can be repeated.
+//! unlinked and their directories synced. What failed can be repeated. A mail that a mail tool moved
+//! from `new/` to `cur/` while it was in work is unlinked there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::crash;
-use crate::queue::Claim;
-use crate::queue::maildir::sync_directory;
+use crate::queue::maildir::{named, sync_directory};
+use crate::queue::{Claim, Form, Maildir, QueueName};
 
 /// A batch's files, and whether all of them are gone.
 type Swept = (Vec<Claim>, io::Result<()>);
@@ -25,14 +28,14 @@ pub struct Sweep {
 
 impl Sweep {
     /// Starts the thread; it ends with this value.
-    pub fn start() -> io::Result<Sweep> {
+    pub fn start(maildir: Maildir) -> io::Result<Sweep> {
         let (batches, work) = bounded::<Vec<Claim>>(1);
         let (done, swept) = bounded(1);
         std::thread::Builder::new()
             .name("sweep".into())
             .spawn(move || {
                 for claims in work {
-                    let result = unlink(&claims);
+                    let result = unlink(&maildir, &claims);
                     if done.send((claims, result)).is_err() {
                         return;
                     }
@@ -61,20 +64,50 @@ impl Sweep {
 }
 
 /// Unlinks the files of a committed batch, and makes that durable.
-pub fn unlink(claims: &[Claim]) -> io::Result<()> {
+pub fn unlink(maildir: &Maildir, claims: &[Claim]) -> io::Result<()> {
     let mut directories = BTreeSet::new();
+    let mut missing = Vec::new();
     for (done, claim) in claims.iter().enumerate() {
         match fs::remove_file(&claim.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(&claim.name),
+            Err(error) => return Err(named(&claim.path, &error)),
         }
         if done == 0 {
             crash::point("batch-half-unlinked");
         }
-        directories.extend(claim.path.parent());
+        directories.extend(claim.path.parent().map(Path::to_owned));
+    }
+    if unlink_moved(maildir, &missing)? > 0 {
+        directories.insert(maildir.cur());
     }
     crash::point("batch-unlinked");
-    directories.into_iter().try_for_each(sync_directory)?;
+    directories
+        .iter()
+        .try_for_each(|path| sync_directory(path))?;
     crash::point("batch-settled");
     Ok(())
+}
+
+/// Unlinks those of these mails that a mail tool moved to `cur/` meanwhile; returns how many.
+pub fn unlink_moved(maildir: &Maildir, names: &[&QueueName]) -> io::Result<usize> {
+    if names.is_empty() {
+        return Ok(0);
+    }
+    let names: HashSet<&str> = names.iter().map(|name| name.unique()).collect();
+    let mut unlinked = 0;
+    for (name, path) in maildir.flagged()? {
+        if names.contains(name.unique()) && is_itself(&name, &path) {
+            fs::remove_file(&path).map_err(|error| named(&path, &error))?;
+            unlinked += 1;
+        }
+    }
+    Ok(unlinked)
+}
+
+/// Whether the file is the one that was given this name, by its inode.
+pub fn is_itself(name: &QueueName, path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(
+        |metadata| matches!(name.form(), Form::Own { inode, .. } if inode == metadata.ino()),
+    )
 }

@@ -63,7 +63,8 @@ pub struct Intake {
     namer: Namer,
     _lock: File,
     watch: Watch,
-    in_flight: HashSet<QueueName>,
+    /// Names given out, without flags.
+    in_flight: HashSet<String>,
     found: VecDeque<Found>,
     walk: Vec<(PathBuf, ReadDir)>,
     next_walk: Instant,
@@ -151,7 +152,7 @@ impl Intake {
     /// These are done with: committed and unlinked, or set aside.
     pub fn done<'a>(&mut self, names: impl IntoIterator<Item = &'a QueueName>) -> io::Result<()> {
         for name in names {
-            self.in_flight.remove(name);
+            self.in_flight.remove(name.unique());
         }
         self.work.done(&self.in_flight)
     }
@@ -256,7 +257,7 @@ impl Intake {
             Ok(()) => Ok(claims),
             Err(error) => {
                 for claim in claims {
-                    self.in_flight.remove(&claim.name);
+                    self.in_flight.remove(claim.name.unique());
                     self.found.push_back(Found {
                         directory: self.maildir.new_mail(),
                         name: claim.name,
@@ -271,7 +272,7 @@ impl Intake {
 
     /// Turns an entry into a claim, giving it a fresh name first where it needs one.
     fn take(&mut self, found: Found) -> io::Result<Option<Claim>> {
-        if self.in_flight.contains(&found.name) {
+        if self.in_flight.contains(found.name.unique()) {
             return Ok(None);
         }
         let path = found.directory.join(found.name.as_str());
@@ -306,7 +307,7 @@ impl Intake {
     }
 
     fn claimed(&mut self, name: QueueName, path: PathBuf, origin: Option<Origin>) -> Claim {
-        self.in_flight.insert(name.clone());
+        self.in_flight.insert(name.unique().to_owned());
         Claim {
             name,
             path,

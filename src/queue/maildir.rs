@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::name::QueueName;
+
 /// The queue's directories.
 #[derive(Clone, Debug)]
 pub struct Maildir {
@@ -66,6 +68,22 @@ impl Maildir {
             })
             .take(most)
             .count()
+    }
+
+    /// Files of `cur/` by their names without flags: where a mail tool may have moved what it was
+    /// shown in `new/`.
+    pub fn flagged(&self) -> io::Result<Vec<(QueueName, PathBuf)>> {
+        let mut flagged = Vec::new();
+        for entry in fs::read_dir(self.cur())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if let Some(name) = name.to_str().and_then(QueueName::new)
+                && name.unique() != name.as_str()
+            {
+                flagged.push((name, entry.path()));
+            }
+        }
+        Ok(flagged)
     }
 
     /// Where a mail tool may have moved them.

@@ -20,6 +20,9 @@ use crate::timestamp::Timestamp;
 /// The longest file name ext4 and its kin take, in bytes.
 const NAME_MAX: usize = 255;
 
+/// What a mail tool puts before the flags it adds to a name.
+const FLAGS: &str = ":2,";
+
 /// The name of a file in the queue: no path separator, no leading dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueName(String);
@@ -65,6 +68,14 @@ impl QueueName {
         &self.0
     }
 
+    /// The name without the flags that a mail tool adds when it moves a mail to `cur/`: what
+    /// identifies the mail.
+    pub fn unique(&self) -> &str {
+        self.0
+            .split_once(FLAGS)
+            .map_or(&self.0, |(unique, _)| unique)
+    }
+
     /// Reads the name's form.
     pub fn form(&self) -> Form {
         parse(&self.0).unwrap_or(Form::Foreign)
@@ -78,8 +89,7 @@ impl fmt::Display for QueueName {
 }
 
 fn parse(name: &str) -> Option<Form> {
-    // Maildir flags may have been added by a mail tool.
-    let name = name.split_once(":2,").map_or(name, |(name, _)| name);
+    let name = name.split_once(FLAGS).map_or(name, |(name, _)| name);
     let (unique, tail) = match name.split_once('-') {
         Some((unique, tail)) => (unique, Some(tail)),
         None => (name, None),

@@ -87,7 +87,7 @@ impl Work {
     }
 
     /// Only these are still given out.
-    pub fn done(&mut self, in_flight: &HashSet<QueueName>) -> io::Result<()> {
+    pub fn done(&mut self, in_flight: &HashSet<String>) -> io::Result<()> {
         if !in_flight.is_empty() && self.listed < LIST_MAX {
             return Ok(());
         }
@@ -98,7 +98,9 @@ impl Work {
         }
         // The suspects not yet tried stay on the list: the process may die again.
         let suspects: Vec<QueueName> = self.suspects.iter().cloned().collect();
-        self.begin(suspects.iter().chain(in_flight))
+        let in_flight = in_flight.iter().filter_map(|name| QueueName::new(name));
+        let in_flight: Vec<QueueName> = in_flight.collect();
+        self.begin(suspects.iter().chain(&in_flight))
     }
 }
 

@@ -293,3 +293,32 @@ fn a_directory_renewed_under_the_receivers_hands_loses_nothing() {
     assert!(client.reply().unwrap().starts_with("250 "));
     assert_eq!(rig.queue().len(), 1);
 }
+
+/// Moves what lies in `new/` to `cur/`, as a mail tool does that shows the queue.
+fn show_in_a_mail_tool(rig: &Rig) {
+    for file in rig.queue() {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        fs::rename(&file, rig.path("queue/cur").join(format!("{name}:2,S"))).unwrap();
+    }
+}
+
+#[test]
+fn a_mail_tool_that_moves_mail_in_work_does_not_make_it_count_twice() {
+    let rig = Rig::new();
+    fill(&rig);
+    assert!(rig.once_crashing("batch-committed=return"));
+    show_in_a_mail_tool(&rig);
+    rig.once();
+    check(&rig, "moved after a death", 1);
+    // And while it is in work: between its examination and its commit.
+    fill(&rig);
+    std::thread::scope(|scope| {
+        let analysing = scope.spawn(|| rig.once_crashing("batch-entered=sleep(3000)"));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        assert_eq!(rig.queue().len(), 13);
+        show_in_a_mail_tool(&rig);
+        assert!(!analysing.join().unwrap());
+    });
+    check(&rig, "moved while in work", 2);
+    assert!(files_under(&rig.path("queue/cur")).is_empty());
+}
