@@ -310,6 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_not_as_ours_is_copied_and_not_linked() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let mut archive = archive(scratch.path());
+        let file = scratch.path().join("queued");
+        for (mode, linked) in [(0o640, true), (0o666, false)] {
+            fs::write(&file, "x").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let sample = archive.keep_sample("00ff", 1, &file).unwrap();
+            archive.sync().unwrap();
+            let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+            assert_eq!(inode(&sample) == inode(&file), linked, "{mode:o}");
+            assert_eq!(fs::metadata(&sample).unwrap().mode() & 0o777, 0o640);
+            fs::remove_file(&file).unwrap();
+        }
+    }
+
+    #[test]
     fn a_sample_replaces_what_a_crash_left() {
         let scratch = tempfile::tempdir().unwrap();
         let mut archive = archive(scratch.path());

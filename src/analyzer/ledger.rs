@@ -10,7 +10,9 @@
 //! 4. only when that is done may the next transaction forget the names.
 //!
 //! What fails for want of disk or database is waited for. What the store refuses for its content
-//! is undone, and the batch halved until the mail is found and set aside.
+//! is undone, and the batch halved until the mail is found and set aside. A batch whose archive
+//! could not be synced is undone too and done again later: a failed sync is never retried over the
+//! same files.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -46,7 +48,8 @@ pub enum Settled {
     Done(Vec<QueueName>),
     /// They do not count and lie in the queue as before.
     Undone(Vec<QueueName>),
-    /// They could not be read, which is not their fault: try again a little later.
+    /// They could not be read, or what was kept of them not synced, which is not their fault: try
+    /// again a little later.
     Postponed(Vec<QueueName>),
 }
 

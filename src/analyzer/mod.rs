@@ -5,11 +5,12 @@
 //! ```text
 //! intake ──claims──> workers ──examined──> ledger (this thread) ──closed windows──> correlation
 //!    ^                                       │
-//!    └───────────── done, undone ────────────┘
+//!    └───────── done, undone ────────────────┤
+//!                                            └──committed files──> sweep
 //! ```
 //!
 //! The ledger alone decides and commits ([`ledger`]). At SIGTERM what is in work is finished and
-//! committed, the window is kept open. `--once` analyses everything in the queue, closes the
+//! committed, the window is kept open. A panic in any thread but a worker ends the process. `--once` analyses everything in the queue, closes the
 //! window, waits for its correlation and ends.
 
 pub mod ledger;
@@ -251,7 +252,7 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 
 fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp> {
     let what = format!("the queue {}", maildir.root().display());
-    held_alone(&what, "queuepath", patience, || {
+    held_alone("queue", &what, "queuepath", patience, || {
         Intake::open(maildir.clone())
     })
 }
@@ -259,7 +260,7 @@ fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp>
 /// The window store belongs to one analyzer, whatever queue another one has.
 fn lock_store(directory: &Path, patience: &Patience) -> Result<File, GaveUp> {
     let what = format!("the database in {}", directory.display());
-    held_alone(&what, "[database] path", patience, || {
+    held_alone("database", &what, "[database] path", patience, || {
         make_directory(directory)?;
         lock(&directory.join(".analyzer.lock"))
     })
@@ -267,12 +268,13 @@ fn lock_store(directory: &Path, patience: &Patience) -> Result<File, GaveUp> {
 
 /// Waits for what can be waited for; another analyzer that has it is a failure.
 fn held_alone<T>(
+    neighbour: &str,
     what: &str,
     key: &str,
     patience: &Patience,
     mut open: impl FnMut() -> io::Result<T>,
 ) -> Result<T, GaveUp> {
-    let opened = patience.until("queue", || match open() {
+    let opened = patience.until(neighbour, || match open() {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         other => other.map(Some),
     })?;

@@ -343,3 +343,40 @@ fn systemd_hears_when_a_service_is_ready_and_when_it_stops() {
         );
     }
 }
+
+#[test]
+fn a_database_belongs_to_one_analyzer_whatever_the_queue() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    let _analyzer = rig.analyzer();
+    wait_until("the analyzer has the lock", || {
+        rig.path("db/ShivaTemp.sqlite").exists()
+    });
+    let text = fs::read_to_string(other.path("shiva.conf")).unwrap();
+    let (mine, its) = (other.path("db"), rig.path("db"));
+    let text = text.replace(mine.to_str().unwrap(), its.to_str().unwrap());
+    fs::write(other.path("shiva.conf"), text).unwrap();
+    let (status, errors) = code(other.command("shiva-analyzer").arg("--once"));
+    assert_eq!(status, 69);
+    assert!(
+        errors.contains("another analyzer has the database"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn mail_waits_when_the_database_files_are_taken_away() {
+    let rig = Rig::new();
+    rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
+    let analyzer = rig.analyzer();
+    wait_until("the first is counted", || {
+        rig.path("db/Shiva.sqlite").exists() && rig.queue().is_empty()
+    });
+    let aside = rig.path("aside");
+    fs::rename(rig.path("db"), &aside).unwrap();
+    rig.drop_file("b.eml", b"Subject: y\r\n\r\ny\r\n");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(rig.queue().len(), 1, "it was counted where nobody sees it");
+    fs::rename(&aside, rig.path("db")).unwrap();
+    wait_until("both are counted", || rig.total("spams") == 2);
+    analyzer.stop();
+}
