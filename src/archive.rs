@@ -1,8 +1,9 @@
 //! The files that are kept: samples, attachments, inline parts, undeliverable messages.
 //!
 //! A sample is the queue file itself under a second name where a hard link is possible and the
-//! file is ours in owner and mode, else a copy. Attachments and inline parts are stored once per content, under a name made of their
-//! SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
+//! file is as the receiver makes them, else a copy. It is then still the receiver's, which cannot
+//! reach it any more: its directory is closed to it. Attachments and inline parts are stored once
+//! per content, under a name made of their SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
 //! byte for byte, with the reason in a file beside it.
 //!
 //! Nothing is durable until [`Archive::sync`] returned, and then everything is: copies are
@@ -19,16 +20,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::config;
+use crate::config::Config;
 use crate::envelope::Envelope;
 use crate::queue::QueueName;
-use crate::queue::maildir::{inherit_owner, make_directory, named, sync_directory};
+use crate::queue::maildir::{
+    FILE_MODE, KEPT, inherit_owner, make_directory, named, sync_directory,
+};
 
 /// From this many files on, one sync of the file system is cheaper than one of each file.
 const SYNC_TOGETHER: usize = 4;
 
-/// Mode of a kept file.
-const FILE_MODE: u32 = 0o640;
+/// Mode of a copy.
+const COPY_MODE: u32 = 0o640;
 
 /// The directories that files are kept in, and what is not yet durable there.
 pub struct Archive {
@@ -36,6 +39,8 @@ pub struct Archive {
     attachment: PathBuf,
     inline: PathBuf,
     undeliverable: PathBuf,
+    /// Owner and group of the queue, and so of the receiver's files.
+    receiver: (u32, u32),
     /// Files written under a temporary name, by the name they get.
     copies: HashMap<PathBuf, PathBuf>,
     /// Hard links made.
@@ -46,12 +51,16 @@ pub struct Archive {
 
 impl Archive {
     /// The archive of a configuration, its missing directories made.
-    pub fn open(config: &config::Analyzer) -> io::Result<Archive> {
+    pub fn open(config: &Config) -> io::Result<Archive> {
+        let queue =
+            fs::metadata(&config.queuepath).map_err(|error| named(&config.queuepath, &error))?;
+        let paths = &config.analyzer;
         let archive = Archive {
-            rawspam: config.rawspampath.clone(),
-            attachment: config.attachpath.clone(),
-            inline: config.inlinepath.clone(),
-            undeliverable: config.undeliverable_path.clone(),
+            rawspam: paths.rawspampath.clone(),
+            attachment: paths.attachpath.clone(),
+            inline: paths.inlinepath.clone(),
+            undeliverable: paths.undeliverable_path.clone(),
+            receiver: (queue.uid(), queue.gid()),
             copies: HashMap::new(),
             links: Vec::new(),
             directories: BTreeSet::new(),
@@ -62,7 +71,7 @@ impl Archive {
             &archive.inline,
             &archive.undeliverable,
         ] {
-            make_directory(root)?;
+            make_directory(root, KEPT)?;
             // What a process that died has made here is durable from now on.
             sync_directory(root)?;
         }
@@ -73,7 +82,7 @@ impl Archive {
     pub fn keep_sample(&mut self, id: &str, window: u64, file: &Path) -> io::Result<PathBuf> {
         let directory = self.shelf(&self.rawspam.clone(), id)?;
         let target = directory.join(format!("{id}.{window}.eml"));
-        if link(file, &target)? {
+        if self.link(file, &target)? {
             self.linked(target.clone());
         } else {
             self.copy_file(&target, file)?;
@@ -124,7 +133,7 @@ impl Archive {
         reason: &str,
     ) -> io::Result<()> {
         let target = self.undeliverable.join(format!("{name}.eml"));
-        if link(file, &target)? {
+        if self.link(file, &target)? {
             self.linked(target);
         } else {
             self.copy_file(&target, file)?;
@@ -196,10 +205,30 @@ impl Archive {
     fn shelf(&mut self, root: &Path, name: &str) -> io::Result<PathBuf> {
         let directory = root.join(name.get(..2).unwrap_or("00"));
         if !directory.is_dir() {
-            make_directory(&directory)?;
+            make_directory(&directory, KEPT)?;
             self.directories.insert(root.to_owned());
         }
         Ok(directory)
+    }
+
+    /// Gives a queue file a second name, in place of what a crash may have left there. False where
+    /// that cannot be, or where the file is not just as the receiver makes them: somebody else may
+    /// change it later, or own it.
+    fn link(&self, file: &Path, target: &Path) -> io::Result<bool> {
+        let metadata = fs::symlink_metadata(file)?;
+        let as_received = metadata.nlink() == 1
+            && metadata.mode() & 0o7777 == FILE_MODE
+            && (metadata.uid(), metadata.gid()) == self.receiver;
+        if !as_received {
+            return Ok(false);
+        }
+        match fs::hard_link(file, target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(target)?;
+                Ok(fs::hard_link(file, target).is_ok())
+            }
+            linked => Ok(linked.is_ok()),
+        }
     }
 
     fn linked(&mut self, target: PathBuf) {
@@ -235,7 +264,7 @@ impl Archive {
                 .write(true)
                 .create(true)
                 .truncate(true)
-                .mode(FILE_MODE)
+                .mode(COPY_MODE)
                 .open(&temporary)?;
             inherit_owner(&temporary)?;
             write(&mut file)
@@ -250,27 +279,6 @@ impl Archive {
     }
 }
 
-/// Gives a queue file a second name, in place of what a crash may have left there. False where
-/// that cannot be, or where the file is not just as ours are: somebody else may change it later,
-/// or own it.
-fn link(file: &Path, target: &Path) -> io::Result<bool> {
-    let metadata = fs::symlink_metadata(file)?;
-    let shelf = fs::metadata(target.parent().unwrap_or(Path::new("/")))?;
-    let as_ours = metadata.nlink() == 1
-        && metadata.mode() & 0o7777 == FILE_MODE
-        && (metadata.uid(), metadata.gid()) == (shelf.uid(), shelf.gid());
-    if !as_ours {
-        return Ok(false);
-    }
-    match fs::hard_link(file, target) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(target)?;
-            Ok(fs::hard_link(file, target).is_ok())
-        }
-        linked => Ok(linked.is_ok()),
-    }
-}
-
 /// Removes the sample of a record that went into another one. Gone already is well.
 pub fn remove_sample(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -282,16 +290,15 @@ pub fn remove_sample(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn archive(scratch: &Path) -> Archive {
         let root = scratch.display();
         let text = format!(
-            "[analyzer]\nrawspampath={root}/raw\nattachpath={root}/attach\n\
+            "[global]\nqueuepath={root}\n[analyzer]\nrawspampath={root}/raw\nattachpath={root}/attach\n\
              inlinepath={root}/inline\nundeliverable_path={root}/bad\n"
         );
         let config = Config::from_text(Path::new("x.conf"), &text).unwrap();
-        Archive::open(&config.analyzer).unwrap()
+        Archive::open(&config).unwrap()
     }
 
     #[test]
@@ -310,19 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_as_ours_is_copied_and_not_linked() {
+    fn a_file_that_is_not_as_the_receiver_makes_them_is_copied_and_not_linked() {
         use std::os::unix::fs::PermissionsExt;
         let scratch = tempfile::tempdir().unwrap();
         let mut archive = archive(scratch.path());
         let file = scratch.path().join("queued");
-        for (mode, linked) in [(0o640, true), (0o666, false)] {
+        for (mode, linked) in [(FILE_MODE, true), (0o666, false), (0o644, false)] {
             fs::write(&file, "x").unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
             let sample = archive.keep_sample("00ff", 1, &file).unwrap();
             archive.sync().unwrap();
             let inode = |path: &Path| fs::metadata(path).unwrap().ino();
             assert_eq!(inode(&sample) == inode(&file), linked, "{mode:o}");
-            assert_eq!(fs::metadata(&sample).unwrap().mode() & 0o777, 0o640);
+            let mode = if linked { FILE_MODE } else { COPY_MODE };
+            assert_eq!(fs::metadata(&sample).unwrap().mode() & 0o777, mode);
             fs::remove_file(&file).unwrap();
         }
     }

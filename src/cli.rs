@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::Config;
 use crate::exit::{self, Exit, Failure};
 use crate::operator::{dbcreate, import, parse, report, show};
-use crate::{analyzer, crash, logging, receiver};
+use crate::{analyzer, crash, logging, receiver, watchdog};
 
 /// What every program takes.
 #[derive(Args, Debug)]
@@ -108,51 +108,51 @@ pub fn commands() -> Vec<clap::Command> {
     ]
 }
 
+/// Modes are chosen where a file is made; a caller's umask must not take the group's rights away
+/// that receiver and analyzer share files by.
+const UMASK: u32 = 0o002;
+
+fn program<T: Parser>(name: &str, run: impl FnOnce(T) -> Result<(), Failure>) -> ExitCode {
+    crash::arm();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
+    exit::code(name, read().and_then(run))
+}
+
 /// `shiva-receiver`.
 pub fn receiver() -> ExitCode {
-    crash::arm();
-    exit::code(
-        "shiva-receiver",
-        read::<ReceiverCli>().and_then(|cli| {
-            let Some(config) = service(&cli.common)? else {
-                return Ok(());
-            };
-            receiver::run(&config)
-        }),
-    )
+    program("shiva-receiver", |cli: ReceiverCli| {
+        let Some(config) = service(&cli.common)? else {
+            return Ok(());
+        };
+        receiver::run(&config)
+    })
 }
 
 /// `shiva-analyzer`.
 pub fn analyzer() -> ExitCode {
-    crash::arm();
-    exit::code(
-        "shiva-analyzer",
-        read::<AnalyzerCli>().and_then(|cli| {
-            let Some(config) = service(&cli.common)? else {
-                return Ok(());
-            };
-            let stop = Arc::new(AtomicBool::new(false));
-            analyzer::stop_at_signal(&stop)
-                .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-            analyzer::run(&config, cli.once, &stop)
-        }),
-    )
+    program("shiva-analyzer", |cli: AnalyzerCli| {
+        let Some(config) = service(&cli.common)? else {
+            return Ok(());
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        analyzer::heed_signals(&config, &stop).map_err(no_thread)?;
+        analyzer::run(&config, cli.once, &stop)
+    })
 }
 
 /// `shiva-dbcreate`.
 pub fn dbcreate() -> ExitCode {
-    exit::code(
-        "shiva-dbcreate",
-        read::<DbcreateCli>().and_then(|cli| match load(&cli.common)? {
+    program("shiva-dbcreate", |cli: DbcreateCli| {
+        match load(&cli.common)? {
             Some(config) => dbcreate::run(&config),
             None => Ok(()),
-        }),
-    )
+        }
+    })
 }
 
 /// `shiva`.
 pub fn shiva() -> ExitCode {
-    exit::code("shiva", read::<ShivaCli>().and_then(|cli| operate(&cli)))
+    program("shiva", |cli: ShivaCli| operate(&cli))
 }
 
 fn operate(cli: &ShivaCli) -> Result<(), Failure> {
@@ -207,17 +207,18 @@ fn load(common: &Common) -> Result<Option<Config>, Failure> {
     Ok(None)
 }
 
-/// Loads a service's configuration, starts its log and puts the warnings there.
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
+}
+
+/// Loads a service's configuration, starts its log and puts the warnings there, and begins to
+/// tell systemd that it is alive.
 fn service(common: &Common) -> Result<Option<Config>, Failure> {
     let Some(config) = load(common)? else {
         return Ok(None);
     };
     logging::start(config.log)?;
-    for warning in &config.warnings {
-        log::warn!(
-            "event=config.warning text={}",
-            crate::escape::value(warning)
-        );
-    }
+    config.log_warnings();
+    watchdog::start().map_err(no_thread)?;
     Ok(Some(config))
 }

@@ -20,7 +20,8 @@
 //!   `shiva-dbcreate`.
 //!
 //! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
-//! [`timestamp`], [`exit`] (sysexits), [`crash`] (where tests kill the process).
+//! [`timestamp`], [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the
+//! process).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -45,4 +46,5 @@ pub mod sameness;
 pub mod smtp;
 pub mod store;
 pub mod timestamp;
+pub mod watchdog;
 pub mod window;

@@ -34,11 +34,12 @@ use crate::archive::Archive;
 use crate::config::{Config, Engine};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
-use crate::queue::maildir::{lock, make_directory};
+use crate::queue::maildir::{SHARED, lock, make_directory};
 use crate::queue::{Claim, Intake, Maildir};
 use crate::store::sqlite::Sqlite;
 use crate::store::{StoreError, WindowStore};
 use crate::timestamp::Timestamp;
+use crate::watchdog;
 use ledger::{Ledger, Settled};
 use patience::{GaveUp, ONCE_LIMIT, Patience};
 use status::Status;
@@ -110,7 +111,7 @@ impl Analyzer {
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = open_intake(&maildir, patience)?;
         let store_lock = lock_store(&config.database.path, patience)?;
-        let archive = patience.until("disk", || Archive::open(&config.analyzer))?;
+        let archive = patience.until("disk", || Archive::open(config))?;
         let mut windows = patience.until("database", || -> Result<_, StoreError> {
             stores.create()?;
             Ok(Box::new(stores.windows()?) as Box<dyn WindowStore>)
@@ -177,6 +178,7 @@ impl Analyzer {
             let wait = if self.ledger.is_empty() { IDLE } else { LINGER };
             match self.examined.recv_timeout(wait) {
                 Ok(result) => {
+                    let _busy = watchdog::busy();
                     let alone = result.claim.alone;
                     self.gate.leave(result.bytes);
                     self.ledger.enter(result)?;
@@ -188,6 +190,7 @@ impl Analyzer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
+                    let _busy = watchdog::busy();
                     self.ledger.commit()?;
                     self.ledger.swept()?;
                 }
@@ -261,7 +264,7 @@ fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp>
 fn lock_store(directory: &Path, patience: &Patience) -> Result<File, GaveUp> {
     let what = format!("the database in {}", directory.display());
     held_alone("database", &what, "[database] path", patience, || {
-        make_directory(directory)?;
+        make_directory(directory, SHARED)?;
         lock(&directory.join(".analyzer.lock"))
     })
 }
@@ -444,28 +447,32 @@ fn die_of_panics() {
     }));
 }
 
-/// Sets `stop` at SIGTERM or SIGINT; runs on a thread of its own.
-pub fn stop_at_signal(stop: &Arc<AtomicBool>) -> io::Result<()> {
+/// Sets `stop` at SIGTERM or SIGINT, checks the configuration at SIGHUP; runs on a thread of its
+/// own.
+pub fn heed_signals(config: &Config, stop: &Arc<AtomicBool>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    let (terminate, interrupt) = {
+    let (mut terminate, mut interrupt, mut hangup) = {
         use tokio::signal::unix::{SignalKind, signal};
         let _inside = runtime.enter();
         (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
         )
     };
-    let stop = Arc::clone(stop);
+    let (config, stop) = (config.clone(), Arc::clone(stop));
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            let (mut terminate, mut interrupt) = (terminate, interrupt);
             runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                        _ = hangup.recv() => config.check_again(),
+                    }
                 }
             });
             stop.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::escape;
 use crate::exit::{Exit, Failure};
+use crate::watchdog;
 
 /// How long `--once` waits for a neighbour.
 pub const ONCE_LIMIT: Duration = Duration::from_secs(30);
@@ -103,6 +104,7 @@ impl Patience {
             if self.is_stopped() {
                 return Err(GaveUp::Stopped);
             }
+            watchdog::still_alive();
             std::thread::sleep(Duration::from_millis(50).min(pause));
         }
         Ok(())

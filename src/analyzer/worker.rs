@@ -17,6 +17,7 @@ use crate::fingerprint::{self, Ctph, Fingerprint, SpamId};
 use crate::message::{self, Message};
 use crate::queue::Claim;
 use crate::timestamp::Timestamp;
+use crate::watchdog;
 
 /// Largest queue file that is read, in bytes. A larger one is set aside unread.
 pub const FILE_MAX: u64 = 128 << 20;
@@ -142,6 +143,7 @@ fn read(claim: &Claim, gate: &Gate, bytes: &mut u64) -> io::Result<Option<(Vec<u
 }
 
 fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, digests: &Digests) -> Outcome {
+    let _busy = watchdog::busy();
     let (envelope, raw) = envelope::split(file);
     let received_at = match (&envelope, &claim.origin) {
         (Some(envelope), _) => envelope.received_at,

@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
 use dialect::Document;
@@ -64,7 +65,7 @@ pub enum Engine {
 }
 
 /// `[receiver]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Receiver {
     /// Host name or address to listen on.
     pub listenhost: String,
@@ -79,7 +80,7 @@ pub struct Receiver {
 }
 
 /// `[analyzer]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Analyzer {
     /// Where unreadable messages are set aside.
     pub undeliverable_path: PathBuf,
@@ -96,7 +97,7 @@ pub struct Analyzer {
 }
 
 /// `[database]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Database {
     /// Whether there is a main store.
     pub localdb: bool,
@@ -107,7 +108,7 @@ pub struct Database {
 }
 
 /// The whole configuration, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
@@ -155,7 +156,35 @@ impl Config {
             }
         }
         warnings.extend(values::unknown_keys(&document));
+        warnings.extend(values::exposed_secrets(&document, &file)?);
         Config::from_document(file, &document, warnings)
+    }
+
+    /// Reads the files again and says in the log what a restart of the service would meet; what
+    /// is in effect stays.
+    pub fn check_again(&self) {
+        match Config::load(Some(&self.file)) {
+            Ok(config) => {
+                config.log_warnings();
+                let (changed, action) = match config == *self {
+                    true => ("no", "none"),
+                    false => ("yes", "\"restart to use it\""),
+                };
+                log::info!("event=config.checked changed={changed} action={action}");
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let reason = escape::value(&error);
+                log::error!("event=config.wrong reason={reason} action=\"the old one stays\"");
+            }
+        }
+    }
+
+    /// Says in the log what the operator should know.
+    pub fn log_warnings(&self) {
+        for warning in &self.warnings {
+            log::warn!("event=config.warning text={}", escape::value(warning));
+        }
     }
 
     /// Checks one text as if it were the file `file`, without drop-ins.

@@ -2,7 +2,7 @@
 //! said about it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::dialect::{Document, Entry};
@@ -174,6 +174,29 @@ fn parse_bool(value: &str) -> Option<bool> {
         "0" | "no" | "false" | "off" => Some(false),
         _ => None,
     }
+}
+
+/// Keys that only the analyzer needs and nobody else may know.
+const SECRETS: &[(&str, &str)] = &[("database", "password"), ("hpfeeds", "secret")];
+
+/// A warning for each secret that stands in `file` itself, which both services read.
+pub fn exposed_secrets(document: &Document, file: &Path) -> Result<Vec<String>, ConfigError> {
+    let mut warnings = Vec::new();
+    for (section, name) in SECRETS {
+        let default = keys::find(section, name).map_or("", |key| key.default);
+        if let Some(entry) = document.get(section, name)?
+            && entry.file == file
+            && !["", default].contains(&entry.value.trim())
+        {
+            warnings.push(format!(
+                "{}:{}: [{section}] {name} is a secret, and the receiver reads this file too; \
+                 move it to conf.d/secrets.conf beside it, readable by the analyzer only",
+                entry.file.display(),
+                entry.line
+            ));
+        }
+    }
+    Ok(warnings)
 }
 
 /// A warning for each section and key that nothing declares.

@@ -3,6 +3,10 @@
 //! The receiver writes into `tmp/` and renames into `new/`; the analyzer takes from `new/`,
 //! `cur/` and the queue directory itself. A name in `new/` is durable once [`sync_directory`]
 //! returned for the directory it was renamed into.
+//!
+//! Receiver and analyzer may be two users who share the queue's group: what either makes here the
+//! other may change. Who else may look in is up to the directory above all of it, so that a
+//! sample, a second name of a queue file, is as open as the directory it is in.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -17,14 +21,22 @@ pub struct Maildir {
     root: PathBuf,
 }
 
-/// Mode of directories made by us: nobody but owner and group looks in.
-const DIRECTORY_MODE: u32 = 0o750;
+/// Mode of a queue file. A hard link to a file of another user needs the right to write it
+/// (proc(5), `protected_hardlinks`).
+pub const FILE_MODE: u32 = 0o664;
+
+/// Mode of what several of our users write: the queue's directories, lists and locks (these
+/// without the `x`), and the embedded databases, which who only reads them must write to as well.
+pub const SHARED: u32 = 0o770;
+
+/// Mode of a directory that one user fills and its group reads.
+pub const KEPT: u32 = 0o750;
 
 impl Maildir {
     /// The maildir under `root`, its missing directories made.
     pub fn open(root: &Path) -> io::Result<Maildir> {
         for part in ["tmp", "new", "cur"] {
-            make_directory(&root.join(part))?;
+            make_directory(&root.join(part), SHARED)?;
         }
         Ok(Maildir {
             root: root.to_owned(),
@@ -93,19 +105,20 @@ impl Maildir {
 }
 
 /// Makes a directory and its parents, each with the owner and group of the directory it is put
-/// in (so that what root's commands make belongs to the service's user).
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    make_missing(path).map_err(|error| named(path, &error))
+/// in (so that what root's commands make belongs to the service's user). A set-group-id bit is
+/// inherited, never asked for: the services may not (systemd's `RestrictSUIDSGID`).
+pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    make_missing(path, mode).map_err(|error| named(path, &error))
 }
 
-fn make_missing(path: &Path) -> io::Result<()> {
+fn make_missing(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        make_directory(parent)?;
+        make_directory(parent, mode)?;
     }
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+    match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
             inherit_owner(path)?;
             path.parent().map_or(Ok(()), sync_directory)
@@ -133,13 +146,13 @@ pub fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Creates a file of ours in the queue, or opens it as it is, owned as its directory is.
+/// Creates a list, lock or database of ours, or opens it as it is, owned as its directory is.
 pub fn own_file(path: &Path) -> io::Result<File> {
     let open = || -> io::Result<File> {
         let file = File::options()
             .append(true)
             .create(true)
-            .mode(0o640)
+            .mode(SHARED & 0o666)
             .open(path)?;
         inherit_owner(path)?;
         Ok(file)

@@ -41,13 +41,8 @@ pub fn renew(maildir: &Maildir, token: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let other = maildir.root().join(format!("{OLD}{token}"));
-    make_directory(&other)?;
-    fs::set_permissions(&other, Permissions::from_mode(grown.mode() & 0o7777))?;
-    // The receiver may be another user: what it could write it must be able to write again.
-    let _ = std::os::unix::fs::chown(&other, None, Some(grown.gid()));
-    let fresh = fs::metadata(&other)?;
-    let rights = |of: &fs::Metadata| (of.uid(), of.gid(), of.mode());
-    if rights(&fresh) != rights(&grown) {
+    make_directory(&other, grown.mode() & 0o777)?;
+    if !as_open(&grown, &other)? {
         fs::remove_dir(&other)?;
         return Ok(false);
     }
@@ -55,6 +50,22 @@ pub fn renew(maildir: &Maildir, token: &str) -> io::Result<bool> {
     sync_directory(maildir.root())?;
     finish(maildir, &other)?;
     Ok(true)
+}
+
+/// Gives a fresh directory the rights of the old one; false where that cannot be. The receiver
+/// may be another user: what it could write it must be able to write again, by its user or by
+/// its group.
+fn as_open(old: &fs::Metadata, fresh: &Path) -> io::Result<bool> {
+    let rights = |of: &fs::Metadata| (of.gid(), of.mode());
+    let mut now = fs::metadata(fresh)?;
+    if rights(&now) != rights(old) {
+        // Refused or not, what counts is how it is afterwards.
+        let _ = std::os::unix::fs::chown(fresh, None, Some(old.gid()));
+        let _ = fs::set_permissions(fresh, Permissions::from_mode(old.mode() & 0o7777));
+        now = fs::metadata(fresh)?;
+    }
+    let group_writes = old.mode() & 0o070 == 0o070;
+    Ok(rights(&now) == rights(old) && (now.uid() == old.uid() || group_writes))
 }
 
 /// Finishes renewals that a death left half way.

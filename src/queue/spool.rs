@@ -21,10 +21,11 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::maildir::{Maildir, inherit_owner};
+use super::maildir::{FILE_MODE, Maildir, inherit_owner};
 use super::name::{Namer, Origin, QueueName};
 use crate::logging::Rarely;
 use crate::timestamp::Timestamp;
+use crate::watchdog;
 
 /// Bytes of a message kept in memory before it goes to a file.
 pub const MEMORY_MAX: usize = 64 * 1024;
@@ -34,9 +35,6 @@ const GROUP_MAX: usize = 512;
 
 /// From this many files on, one sync of the file system is cheaper than one of each file.
 const SYNC_TOGETHER: usize = 4;
-
-/// Mode of a queue file: the analyzer reads it through the group.
-const FILE_MODE: u32 = 0o640;
 
 /// Why a message could not be kept. Nothing of it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +271,7 @@ struct Member {
 /// The first thread: writes each message as it comes, while the second syncs those before it.
 fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sender<Member>) {
     for (message, answer) in jobs {
+        let _busy = watchdog::busy();
         if let Some(member) = write(shared, message, answer)
             && written.send(member).is_err()
         {
@@ -285,6 +284,7 @@ fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sen
 fn commit_all(shared: &Shared, written: &Receiver<Member>) {
     let mut failed = Rarely::default();
     while let Ok(first) = written.recv() {
+        let _busy = watchdog::busy();
         let rest = written.try_iter().take(GROUP_MAX - 1);
         let group = std::iter::once(first).chain(rest).collect();
         commit(shared, group, &mut failed);

@@ -6,7 +6,8 @@
 //! an analyzer runs or not.
 //!
 //! At SIGTERM it stops to accept, ends idle sessions, gives open transactions
-//! [`SHUTDOWN_GRACE`] to finish, and exits. Once a minute it says what it took, if anything.
+//! [`SHUTDOWN_GRACE`] to finish, and exits. At SIGHUP it checks the configuration and says whether
+//! a restart would change anything. Once a minute it says what it took, if anything.
 
 mod connection;
 mod counters;
@@ -27,6 +28,7 @@ use crate::logging::Rarely;
 use crate::queue::maildir;
 use crate::queue::{Maildir, Spool};
 use crate::smtp::Profile;
+use crate::watchdog;
 use connection::Shared;
 use counters::Counters;
 
@@ -38,6 +40,9 @@ pub const MAX_RECIPIENTS: usize = 1000;
 
 /// How long open transactions may go on after SIGTERM.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// How often the thread that serves all connections shows that it is not stuck.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the receiver says what it took.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -139,6 +144,7 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
     let no_signals = |error: io::Error| Failure::new(Exit::Unavailable, error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::spawn(accept(listener, Arc::clone(&shared))))
@@ -146,10 +152,14 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut tick = tokio::time::interval(SAY_EVERY);
     tick.tick().await;
+    let mut alive = tokio::time::interval(ALIVE_EVERY);
+    let _busy = watchdog::busy();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => config.check_again(),
+            _ = alive.tick() => watchdog::still_alive(),
             _ = tick.tick() => shared.counters.say(open_sessions(&shared)),
         }
     }

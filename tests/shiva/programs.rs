@@ -345,6 +345,104 @@ fn systemd_hears_when_a_service_is_ready_and_when_it_stops() {
 }
 
 #[test]
+fn systemd_hears_that_a_service_is_alive_until_a_message_holds_a_thread_for_ever() {
+    let rig = Rig::new();
+    let socket = std::os::unix::net::UnixDatagram::bind(rig.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let start = |program: &str| {
+        let mut command = rig.command(program);
+        command.env("NOTIFY_SOCKET", rig.path("notify"));
+        command.env("WATCHDOG_USEC", "1000000");
+        command.env("FAILPOINTS", "poison=sleep(600000)");
+        Service::start(command)
+    };
+    let mut message = [0; 4096];
+    let mut beats = |least: usize| {
+        let mut beats = 0;
+        while beats < least
+            && let Ok(length) = socket.recv(&mut message)
+        {
+            beats += usize::from(message[..length].starts_with(b"WATCHDOG=1"));
+        }
+        beats
+    };
+    let receiver = start("shiva-receiver");
+    assert_eq!(beats(8), 8, "an idle receiver is alive");
+    receiver.stop();
+    let _analyzer = start("shiva-analyzer");
+    assert_eq!(beats(8), 8, "an idle analyzer is alive");
+    rig.drop_file("a.eml", b"Subject: x\r\nX-Shiva-Test: poison\r\n\r\nx\r\n");
+    // It ends: with nothing sent for twice the time that systemd would wait.
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    assert!(beats(60) < 60);
+}
+
+#[test]
+fn sighup_has_the_configuration_checked_and_nothing_else_changed() {
+    for program in ["shiva-receiver", "shiva-analyzer"] {
+        let rig = Rig::new();
+        let log = fs::File::create(rig.path("log")).unwrap();
+        let mut child = rig.command(program).stderr(log).spawn().unwrap();
+        let said = |what: &str| fs::read_to_string(rig.path("log")).unwrap().contains(what);
+        let hangup = || {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        };
+        wait_until("it runs", || {
+            said("event=receiver.listening") || said("event=analyzer.started")
+        });
+        hangup();
+        wait_until("it checks", || said("event=config.checked changed=no"));
+        let text = fs::read_to_string(rig.path("shiva.conf")).unwrap();
+        fs::write(
+            rig.path("shiva.conf"),
+            format!("{text}\n[analyzer]\nsimilarity : 90\n"),
+        )
+        .unwrap();
+        hangup();
+        wait_until("it sees the change", || {
+            said("event=config.checked changed=yes")
+        });
+        fs::write(
+            rig.path("shiva.conf"),
+            format!("{text}\n[analyzer]\nsimilarity : 900\n"),
+        )
+        .unwrap();
+        hangup();
+        wait_until("it sees the mistake", || said("event=config.wrong"));
+        assert!(child.try_wait().unwrap().is_none(), "{program} goes on");
+        Service(child).stop();
+    }
+}
+
+#[test]
+fn a_secret_in_the_file_that_both_services_read_is_warned_about() {
+    let rig = Rig::with("[database]\npassword : hunter2\n[hpfeeds]\nsecret : s3cret\n");
+    let said = rig.ok("shiva-analyzer", &["--check-config"]);
+    for key in [
+        "[database] password is a secret",
+        "[hpfeeds] secret is a secret",
+    ] {
+        assert!(said.contains(key), "{said}");
+    }
+    assert!(
+        !said.contains("hunter2") && !said.contains("s3cret"),
+        "{said}"
+    );
+    let rig = Rig::new();
+    fs::create_dir(rig.path("conf.d")).unwrap();
+    fs::write(
+        rig.path("conf.d/secrets.conf"),
+        "[database]\npassword : hunter2\n",
+    )
+    .unwrap();
+    let said = rig.ok("shiva-analyzer", &["--check-config"]);
+    assert!(!said.contains("password"), "{said}");
+}
+
+#[test]
 fn a_database_belongs_to_one_analyzer_whatever_the_queue() {
     let (rig, other) = (Rig::new(), Rig::new());
     let _analyzer = rig.analyzer();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Result, StoreError, StoreErrorKind};
-use crate::queue::maildir::{inherit_owner, make_directory, own_file};
+use crate::queue::maildir::{SHARED, inherit_owner, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
 pub use main_store::SqliteMain;
@@ -67,7 +67,7 @@ impl Sqlite {
 
     /// Makes what is missing of directory, databases and tables; returns the files it made.
     pub fn create(&self) -> Result<Vec<PathBuf>> {
-        make_directory(&self.directory).map_err(|error| StoreError {
+        make_directory(&self.directory, SHARED).map_err(|error| StoreError {
             kind: StoreErrorKind::Unavailable,
             what: format!("cannot make {}: {error}", self.directory.display()),
         })?;
