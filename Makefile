@@ -46,6 +46,7 @@ check:
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo deny --locked --all-features check bans licenses sources
 	tests/tools/lint-pages $(PAGES)
+	debian/tools/changelog | diff -u debian/changelog -
 	shellcheck $(SCRIPTS)
 
 # Fetches the RustSec database from GitHub, which not every build machine reaches.
