@@ -1,8 +1,9 @@
-//! The code, the shipped configuration and the man pages say the same.
+//! The code, the shipped configuration, the man pages and the completions say the same.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use shiva::config::Config;
 use shiva::config::keys::{KEYS, Key};
@@ -85,33 +86,195 @@ fn the_man_page_names_every_key_with_its_default() {
     }
 }
 
+/// Where a word may be typed: after a program, or after one of its commands.
+#[derive(Debug)]
+struct Line {
+    program: String,
+    command: Option<String>,
+    /// Its long options, with their dashes.
+    options: BTreeSet<String>,
+    /// The commands that may follow.
+    commands: BTreeSet<String>,
+}
+
+/// Every program, and every command of one.
+fn lines() -> Vec<Line> {
+    let mut lines = Vec::new();
+    for mut program in shiva::cli::commands() {
+        // Adds what clap adds: help, version, and global options to the commands.
+        program.build();
+        lines.push(line(&program, &program));
+        lines.extend(program.get_subcommands().map(|sub| line(&program, sub)));
+    }
+    lines
+}
+
+fn line(program: &clap::Command, command: &clap::Command) -> Line {
+    let name = program.get_name();
+    let options = command.get_arguments().filter_map(clap::Arg::get_long);
+    let commands = command.get_subcommands().map(clap::Command::get_name);
+    let own = command.get_name();
+    let help = own == "help";
+    Line {
+        program: name.to_owned(),
+        command: (own != name).then(|| own.to_owned()),
+        // `help` takes a command and no options worth offering.
+        options: options
+            .filter(|_| !help)
+            .map(|option| format!("--{option}"))
+            .collect(),
+        commands: commands
+            .filter(|command| !(help && *command == "help"))
+            .map(ToOwned::to_owned)
+            .collect(),
+    }
+}
+
 #[test]
 fn the_man_pages_name_every_option_and_command() {
-    for command in shiva::cli::commands() {
-        let name = command.get_name().to_owned();
-        let section = if name == "shiva" { 1 } else { 8 };
-        let text = page(&format!("{name}.{section}"));
-        let options = |command: &clap::Command| -> Vec<String> {
-            let longs = command.get_arguments().filter_map(clap::Arg::get_long);
-            longs.map(ToOwned::to_owned).collect()
-        };
-        let mut wanted = options(&command);
-        for sub in command.get_subcommands() {
-            assert!(
-                text.contains(&format!("Cm {}", sub.get_name())),
-                "{name}: {}",
-                sub.get_name()
-            );
-            wanted.extend(options(sub));
+    for line in lines() {
+        let section = if line.program == "shiva" { 1 } else { 8 };
+        let text = page(&format!("{}.{section}", line.program));
+        for command in &line.commands {
+            assert!(text.contains(&format!("Cm {command}")), "{line:?}");
         }
-        wanted.extend(["help".to_owned(), "version".to_owned()]);
-        for option in wanted {
+        for option in &line.options {
+            let option = option.trim_start_matches('-');
             assert!(
                 text.contains(&format!("Fl -{option}")),
-                "{name}({section}) lacks --{option}"
+                "{}({section}) lacks --{option}",
+                line.program
             );
         }
     }
+}
+
+/// What bash offers for the last word of a command line; `FILES` stands for names of files.
+/// The two functions that the completion has from the package bash-completion are played.
+fn offered_by_bash(words: &[&str]) -> BTreeSet<String> {
+    let script = r#"
+        _init_completion() {
+            words=("${COMP_WORDS[@]}") cword=$COMP_CWORD split=false
+            cur=${words[cword]} prev=${words[cword - 1]}
+        }
+        _filedir() { COMPREPLY+=(FILES); }
+        . "$0" || exit
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        complete -p -- "$1" >/dev/null || exit
+        _shiva "$1"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let output = Command::new("bash")
+        .args(["-euc", script])
+        .arg(root("completions/shiva.bash"))
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn bash_offers_every_option_and_command_and_no_other() {
+    for line in lines() {
+        let mut words = vec![line.program.as_str()];
+        words.extend(line.command.as_deref());
+        let offered = |last| offered_by_bash(&[&words[..], &[last]].concat());
+        assert_eq!(offered("-"), line.options, "after {words:?}");
+        let operands = match line.command.as_deref() {
+            Some("import" | "parse") => BTreeSet::from(["FILES".to_owned()]),
+            _ => line.commands.clone(),
+        };
+        assert_eq!(offered(""), operands, "after {words:?}");
+    }
+    for words in [
+        &["shiva", "--config", "x", "report", "--config", ""][..],
+        &["shiva-receiver", "--config", ""],
+    ] {
+        assert!(offered_by_bash(words).contains("FILES"), "{words:?}");
+    }
+    // The file of --config is not the command.
+    assert!(offered_by_bash(&["shiva", "--config", "show", "report", "-"]).contains("--json"));
+}
+
+/// The part of the zsh completion from a line that begins so to one that ends the part.
+fn zsh_part<'a>(text: &'a str, begins: &str, ends: &str) -> &'a str {
+    let mut rest = text.lines().scan(0, |at, line| {
+        let here = *at;
+        *at += line.len() + 1;
+        Some((here, line.trim()))
+    });
+    let (start, _) = rest
+        .find(|(_, line)| {
+            let labels = line.strip_suffix(')').unwrap_or(line);
+            labels.split(" | ").any(|label| label == begins)
+        })
+        .unwrap_or_else(|| panic!("completions/_shiva has no {begins:?}"));
+    let (end, _) = rest.find(|(_, line)| *line == ends).unwrap();
+    &text[start..end]
+}
+
+/// The long options that a part of the zsh completion names, itself or by its lists.
+fn zsh_options(text: &str, part: &str) -> BTreeSet<String> {
+    let mut options = BTreeSet::new();
+    for word in part.split(|c: char| !(c.is_ascii_lowercase() || matches!(c, '-' | '$'))) {
+        match word {
+            "$common" => options.extend(zsh_options(text, zsh_part(text, "common=(", ")"))),
+            "$top" => options.extend(zsh_options(text, zsh_part(text, "top=(", ")"))),
+            word if word.starts_with("--") => options.extend([word.to_owned()]),
+            _ => {}
+        }
+    }
+    options
+}
+
+#[test]
+fn zsh_offers_every_option_and_command_and_no_other() {
+    let text = fs::read_to_string(root("completions/_shiva")).unwrap();
+    let programs: Vec<_> = lines()
+        .iter()
+        .filter(|line| line.command.is_none())
+        .map(|line| line.program.clone())
+        .collect();
+    let mut served: Vec<_> = text.lines().next().unwrap().split(' ').collect();
+    assert_eq!(served.remove(0), "#compdef");
+    served.sort_unstable();
+    assert_eq!(served, {
+        let mut programs = programs.clone();
+        programs.sort_unstable();
+        programs
+    });
+    let mut arms = 0;
+    for line in lines() {
+        let part = match (line.program.as_str(), line.command.as_deref()) {
+            ("shiva", None) => "$top",
+            (program, None) => zsh_part(&text, program, ";;"),
+            (_, Some(command)) => zsh_part(&text, command, ";;"),
+        };
+        assert_eq!(zsh_options(&text, part), line.options, "{line:?}");
+        if line.program == "shiva" && line.command.is_none() {
+            let part = zsh_part(&text, "commands=(", ")");
+            let described = part.lines().filter_map(|item| item.trim().split_once(':'));
+            let offered: BTreeSet<_> = described
+                .map(|(name, _)| name.trim_start_matches('\'').to_owned())
+                .collect();
+            assert_eq!(offered, line.commands);
+        } else {
+            arms += 1;
+        }
+    }
+    // Two programs share a label; two more labels are the states of `_arguments`.
+    let labels = text.lines().filter(|line| {
+        let line = line.trim();
+        line.ends_with(')') && line.trim_end_matches(')').split(" | ").all(is_word)
+    });
+    let labels: usize = labels.map(|line| line.split(" | ").count()).sum();
+    assert_eq!(labels, arms + 2, "completions/_shiva serves what is not");
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }
 
 #[test]
@@ -133,6 +296,56 @@ fn the_man_pages_name_every_event_that_is_logged() {
         assert!(
             pages.contains(event.as_str()),
             "no man page explains event={event}"
+        );
+    }
+}
+
+#[test]
+fn every_page_is_there_and_refers_to_the_others() {
+    let names = fs::read_dir(root("man")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages: BTreeSet<_> = names
+        .map(|name| {
+            let (title, section) = name.rsplit_once('.').unwrap();
+            (title.to_owned(), section.to_owned())
+        })
+        .collect();
+    for program in shiva::cli::commands() {
+        let name = program.get_name().to_owned();
+        let section = if name == "shiva" { "1" } else { "8" };
+        assert!(
+            pages.contains(&(name.clone(), section.to_owned())),
+            "{name}"
+        );
+    }
+    let readme = fs::read_to_string(root("README.md")).unwrap();
+    for (title, section) in &pages {
+        let text = page(&format!("{title}.{section}"));
+        let referred: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(".Xr shiva"))
+            .map(|line| {
+                let mut words = line.split(' ');
+                let title = format!("shiva{}", words.next().unwrap());
+                (title, words.next().unwrap_or_default().to_owned())
+            })
+            .collect();
+        let strange: Vec<_> = referred.difference(&pages).collect();
+        assert!(strange.is_empty(), "{title}({section}): {strange:?}");
+        let overview = ("shiva".to_owned(), "7".to_owned());
+        if (title, section) == (&overview.0, &overview.1) {
+            let mut others = pages.clone();
+            others.remove(&overview);
+            assert_eq!(referred, others, "shiva(7)");
+        } else {
+            assert!(
+                referred.contains(&overview),
+                "{title}({section}) lacks shiva(7)"
+            );
+        }
+        assert!(
+            readme.contains(&format!("man/{title}.{section}")),
+            "README.md lacks {title}({section})"
         );
     }
 }
