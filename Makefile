@@ -13,7 +13,7 @@ export SPAM JSON
 SCRIPTS = $(shell grep -rlIE --exclude-dir=.git --exclude-dir=target '^.!/bin/(ba)?sh' .)
 PAGES = $(wildcard man/*.[1-8])
 
-.PHONY: help build demo run test check advisories bench
+.PHONY: help build demo run test system-test check advisories bench
 
 help:
 	@echo 'make build       build the programs into target/release'
@@ -21,6 +21,7 @@ help:
 	@echo '                 (SPAM=DIR: your own spam; JSON=FILE: the report as JSON, too)'
 	@echo 'make run         run both services in the foreground until Ctrl-C'
 	@echo 'make test        run the tests'
+	@echo 'make system-test test the package in a booted Debian (as root)'
 	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts'
 	@echo 'make advisories  known holes in dependencies (needs the network)'
 	@echo 'make bench       print the performance table'
@@ -39,6 +40,10 @@ run: build
 test:
 	tests/tools/install test
 	cargo test --locked --features failpoints
+
+system-test:
+	tests/tools/install system
+	tests/system/run
 
 check:
 	tests/tools/install check
