@@ -2,7 +2,7 @@
 //!
 //! Every program takes `--config FILE` (before or after a subcommand) and `--check-config`, and
 //! exits with the codes of sysexits(3). The options are declared here and nowhere else; a test
-//! holds the man pages to them.
+//! holds the man pages and the completions to them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,7 +98,7 @@ enum Command {
     },
 }
 
-/// The programs' command lines, for the test that compares them with the man pages.
+/// The programs' command lines, for the test that compares them with the documents.
 pub fn commands() -> Vec<clap::Command> {
     vec![
         ReceiverCli::command(),
