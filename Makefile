@@ -13,10 +13,11 @@ export SPAM JSON
 SCRIPTS = $(shell grep -rlIE --exclude-dir=.git --exclude-dir=target '^.!/bin/(ba)?sh' .)
 PAGES = $(wildcard man/*.[1-8])
 
-.PHONY: help build demo run test system-test check advisories bench
+.PHONY: help build deb demo run test system-test check advisories bench
 
 help:
 	@echo 'make build       build the programs into target/release'
+	@echo 'make deb         build the Debian package into target/debian'
 	@echo 'make demo        send real spam through both services and print the report'
 	@echo '                 (SPAM=DIR: your own spam; JSON=FILE: the report as JSON, too)'
 	@echo 'make run         run both services in the foreground until Ctrl-C'
@@ -30,6 +31,14 @@ build:
 	tests/tools/install build
 	cargo build --release --locked
 
+# cargo-deb would call the changelog changelog.Debian.gz, as of a package that is not native.
+deb: build
+	tests/tools/install deb
+	mkdir -p target/debian-assets
+	debian/tools/copyright >target/debian-assets/copyright
+	gzip -9n <debian/changelog >target/debian-assets/changelog.gz
+	cargo deb --quiet --no-build --locked --deb-version "$$(dpkg-parsechangelog -S Version)"
+
 demo: build
 	tests/tools/install demo
 	tests/tools/demo
@@ -41,7 +50,7 @@ test:
 	tests/tools/install test
 	cargo test --locked --features failpoints
 
-system-test:
+system-test: deb
 	tests/tools/install system
 	tests/system/run
 
