@@ -61,7 +61,7 @@ check:
 	cargo deny --locked --all-features check bans licenses sources
 	tests/tools/lint-pages $(PAGES)
 	debian/tools/changelog | diff -u debian/changelog -
-	shellcheck $(SCRIPTS)
+	shellcheck $(SCRIPTS) completions/shiva.bash
 
 # Fetches the RustSec database from GitHub, which not every build machine reaches.
 advisories:

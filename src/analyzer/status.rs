@@ -37,8 +37,9 @@ impl Status {
         let counted = ledger.counted - self.counted;
         let rate = counted as f64 * 60.0 / elapsed.as_secs_f64();
         let queue = match self.maildir.count(COUNT_MAX) {
-            COUNT_MAX => format!("more than {COUNT_MAX}"),
-            length => length.to_string(),
+            Some(COUNT_MAX) => format!("more than {COUNT_MAX}"),
+            Some(length) => length.to_string(),
+            None => "unknown".into(),
         };
         let distinct = ledger.window().len();
         let status = format!("queue {queue}, {rate:.0} spams a minute, {distinct} distinct");

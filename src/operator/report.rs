@@ -20,7 +20,8 @@ const SUBJECT_COLUMNS: usize = 44;
 #[derive(Serialize)]
 struct Report<'a> {
     totals: Totals,
-    queue: u64,
+    /// `null` for an operator who may not look into the queue.
+    queue: Option<u64>,
     top: Vec<Top<'a>>,
 }
 
@@ -41,8 +42,8 @@ pub fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let mut reader = stores(config)?.reader()?;
     let totals = reader.totals()?;
     let spams = reader.top(TOP)?;
-    // A queue that is not there yet holds nothing.
-    let queue = Maildir::look(&config.queuepath).count(usize::MAX) as u64;
+    let queue = Maildir::look(&config.queuepath).count(usize::MAX);
+    let queue = queue.map(|length| length as u64);
     let top: Vec<Top<'_>> = spams.iter().map(top).collect();
     if json {
         return super::print_json(&Report { totals, queue, top });
@@ -63,7 +64,7 @@ fn top(spam: &TopSpam) -> Top<'_> {
     }
 }
 
-fn table(totals: &Totals, queue: u64, top: &[Top<'_>]) -> String {
+fn table(totals: &Totals, queue: Option<u64>, top: &[Top<'_>]) -> String {
     let mut out = String::from("SHIVA report\n\n");
     for (name, number) in [
         ("Spams received and analysed", totals.spams),
@@ -74,10 +75,11 @@ fn table(totals: &Totals, queue: u64, top: &[Top<'_>]) -> String {
         ("Sensors", totals.sensors),
         ("Undeliverable messages", totals.undeliverable),
         ("Relayed", totals.relayed),
-        ("Waiting in the queue", queue),
     ] {
         let _ = writeln!(out, "  {name:<28}{:>15}", grouped(number));
     }
+    let waiting = queue.map_or("not known to you".into(), grouped);
+    let _ = writeln!(out, "  {:<28}{waiting:>15}", "Waiting in the queue");
     if top.is_empty() {
         return out;
     }
@@ -159,7 +161,9 @@ mod tests {
             links: 2,
             attachments: 3,
         };
-        let text = table(&Totals::default(), 0, &[spam]);
+        let text = table(&Totals::default(), None, &[spam]);
+        let waiting = "  Waiting in the queue        not known to you\n";
+        assert!(text.contains(waiting), "{text}");
         assert!(!text.contains(['\x1b', '\r', '\u{202e}']));
         let row = text.lines().find(|line| line.contains("01234567")).unwrap();
         assert!(

@@ -65,21 +65,23 @@ impl Maildir {
         self.root.join("new")
     }
 
-    /// How many messages wait; counting stops at `most`.
-    pub fn count(&self, most: usize) -> usize {
-        let directories = [self.new_mail(), self.cur(), self.root.clone()];
-        let entries = directories
-            .iter()
-            .filter_map(|path| fs::read_dir(path).ok());
-        entries
-            .flatten()
-            .filter_map(Result::ok)
-            .filter(|entry| {
+    /// How many messages wait; counting stops at `most`. `None` where we may not look.
+    pub fn count(&self, most: usize) -> Option<usize> {
+        let mut count = 0;
+        for directory in [self.new_mail(), self.cur(), self.root.clone()] {
+            let entries = match fs::read_dir(directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+                // One that is not there yet holds nothing.
+                Err(_) => continue,
+            };
+            let messages = entries.filter_map(Result::ok).filter(|entry| {
                 let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
                 !hidden && entry.file_type().is_ok_and(|kind| kind.is_file())
-            })
-            .take(most)
-            .count()
+            });
+            count += messages.take(most - count).count();
+        }
+        Some(count)
     }
 
     /// Files of `cur/` by their names without flags: where a mail tool may have moved what it was
