@@ -1,12 +1,13 @@
 //! Correlation: closed windows go into the main store.
 //!
-//! A closed window's records are compared with what the main store held before it, all of them
-//! before any goes in; then one transaction of the main store takes the window in, with a marker
-//! in it; then the samples that no record keeps are removed and the window's rows deleted. Each
-//! step can be repeated: a window found half way is finished.
+//! One transaction of the main store takes a closed window in, with a marker in it. Within it,
+//! what others added meanwhile is read, the window's records are compared with what the store
+//! held before the window, all of them before any goes in, and then they go in. After it the
+//! samples that no record keeps are removed and the window's rows deleted. Each step can be
+//! repeated: a window found half way is finished.
 //!
-//! The index over the main store is built at the first window and kept up after that, with what
-//! others put into the store too.
+//! The index over the main store is built at the first window, outside of a transaction, and kept
+//! up after that.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,18 +20,23 @@ use crate::store::{
     Known, MainStore, Place, Result, StoreError, StoreErrorKind, WindowKey, WindowStore,
 };
 
-/// Takes closed windows into the main store.
-pub struct Correlation {
+/// The index over the main store.
+struct MainIndex {
     rule: Rule,
-    windows: Box<dyn WindowStore>,
-    main: Box<dyn MainStore>,
-    analyzer: String,
     index: Index,
     scratch: Scratch,
     /// The id of each record in the index, by its number there.
     ids: Vec<SpamId>,
-    /// The last record of the main store that is in the index.
+    /// The number of the last record of the main store that is in the index.
     last: u64,
+}
+
+/// Takes closed windows into the main store.
+pub struct Correlation {
+    windows: Box<dyn WindowStore>,
+    main: Box<dyn MainStore>,
+    analyzer: String,
+    known: MainIndex,
 }
 
 impl Correlation {
@@ -41,14 +47,16 @@ impl Correlation {
         main: Box<dyn MainStore>,
     ) -> Result<Correlation> {
         Ok(Correlation {
-            rule,
             analyzer: windows.analyzer()?,
             windows,
             main,
-            index: Index::new(),
-            scratch: Scratch::new(),
-            ids: Vec::new(),
-            last: 0,
+            known: MainIndex {
+                rule,
+                index: Index::new(),
+                scratch: Scratch::new(),
+                ids: Vec::new(),
+                last: 0,
+            },
         })
     }
 
@@ -67,10 +75,13 @@ impl Correlation {
             window,
         };
         if !self.main.is_taken(&key)? {
-            self.catch_up()?;
-            let places = self.places(window)?;
-            let windows = &mut self.windows;
+            let (windows, known) = (&mut self.windows, &mut self.known);
+            // Most of it here, where nobody waits for us.
+            self.main
+                .each_known(known.last, &mut |number, record| known.add(number, &record))?;
             self.main.take_in(&key, &mut |taking| {
+                taking.each_known(known.last, &mut |number, record| known.add(number, &record))?;
+                let places = known.places(windows.as_mut(), window)?;
                 windows.each_record(window, &mut |record| {
                     let id = &record.record.known.id;
                     let place = places.get(id).cloned().map_or(Place::New, Place::Into);
@@ -91,38 +102,6 @@ impl Correlation {
         self.windows.drop_window(window)
     }
 
-    /// Puts what came into the main store since the last window into the index.
-    fn catch_up(&mut self) -> Result<()> {
-        let (rule, index, ids, last) = (self.rule, &mut self.index, &mut self.ids, &mut self.last);
-        self.main.each_known(*last, &mut |number, known| {
-            *last = number;
-            // A row that another program left without a readable id cannot be met again.
-            if let Ok(id) = known.id.parse::<SpamId>() {
-                let digest = digest(&rule, &known);
-                let record = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-                index.insert(record, id, digest.as_ref(), known.length);
-                ids.push(id);
-            }
-            Ok(())
-        })
-    }
-
-    /// Which of the window's records belong to one of the main store: id by id.
-    fn places(&mut self, window: u64) -> Result<HashMap<String, String>> {
-        let mut places = HashMap::new();
-        let (rule, index, ids, scratch) = (self.rule, &self.index, &self.ids, &mut self.scratch);
-        self.windows.each_known(window, &mut |known| {
-            let fingerprint = fingerprint(&known)?;
-            let query = rule.query(&fingerprint, Against::Main);
-            let found = index.find(&query, scratch);
-            if let Some(id) = found.and_then(|found| ids.get(found.record as usize)) {
-                places.insert(known.id, id.to_string());
-            }
-            Ok(())
-        })?;
-        Ok(places)
-    }
-
     /// Removes the samples of records that went into another one.
     fn remove_samples(&mut self, window: u64) -> Result<()> {
         let main = &mut self.main;
@@ -135,6 +114,40 @@ impl Correlation {
                 what: format!("cannot remove the sample {sample}: {error}"),
             })
         })
+    }
+}
+
+impl MainIndex {
+    /// Puts a record of the main store into the index.
+    fn add(&mut self, number: u64, known: &Known) -> Result<()> {
+        self.last = number;
+        // A row that another program left without a readable id cannot be met again.
+        if let Ok(id) = known.id.parse::<SpamId>() {
+            let digest = digest(&self.rule, known);
+            let record = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+            self.index.insert(record, id, digest.as_ref(), known.length);
+            self.ids.push(id);
+        }
+        Ok(())
+    }
+
+    /// Which of a window's records belong to one of the main store: id by id.
+    fn places(
+        &mut self,
+        windows: &mut dyn WindowStore,
+        window: u64,
+    ) -> Result<HashMap<String, String>> {
+        let mut places = HashMap::new();
+        windows.each_known(window, &mut |known| {
+            let fingerprint = fingerprint(&known)?;
+            let query = self.rule.query(&fingerprint, Against::Main);
+            let found = self.index.find(&query, &mut self.scratch);
+            if let Some(id) = found.and_then(|found| self.ids.get(found.record as usize)) {
+                places.insert(known.id, id.to_string());
+            }
+            Ok(())
+        })?;
+        Ok(places)
     }
 }
 

@@ -20,9 +20,7 @@ mod status;
 pub mod sweep;
 pub mod worker;
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -31,13 +29,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::archive::Archive;
-use crate::config::{Config, Engine};
+use crate::config::{self, Config};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
-use crate::queue::maildir::{SHARED, lock, make_directory};
 use crate::queue::{Claim, Intake, Maildir};
 use crate::store::sqlite::Sqlite;
-use crate::store::{StoreError, WindowStore};
+use crate::store::{Engine, StoreError, StoreErrorKind, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 use ledger::{Ledger, Settled};
@@ -75,10 +72,11 @@ pub fn run(config: &Config, once: bool, stop: &Arc<AtomicBool>) -> Result<(), Fa
 }
 
 /// The stores of a configuration.
-pub fn stores(config: &Config) -> Result<Sqlite, Failure> {
-    match config.database.engine {
-        Engine::Sqlite => Ok(Sqlite::new(&config.database.path, config.database.localdb)),
-        Engine::Mysql => Err(Failure::new(
+pub fn stores(config: &Config) -> Result<Box<dyn Engine>, Failure> {
+    let database = &config.database;
+    match database.engine {
+        config::Engine::Sqlite => Ok(Box::new(Sqlite::new(&database.path, database.localdb))),
+        config::Engine::Mysql => Err(Failure::new(
             Exit::Config,
             format!(
                 "{}: [database] engine : mysql (the default) is not in this version yet; set \
@@ -91,7 +89,6 @@ pub fn stores(config: &Config) -> Result<Sqlite, Failure> {
 
 struct Analyzer {
     once: bool,
-    _store_lock: File,
     patience: Patience,
     ledger: Ledger,
     window_length: Duration,
@@ -110,12 +107,8 @@ impl Analyzer {
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = open_intake(&maildir, patience)?;
-        let store_lock = lock_store(&config.database.path, patience)?;
         let archive = patience.until("disk", || Archive::open(config))?;
-        let mut windows = patience.until("database", || -> Result<_, StoreError> {
-            stores.create()?;
-            Ok(Box::new(stores.windows()?) as Box<dyn WindowStore>)
-        })?;
+        let mut windows = open_windows(stores.as_ref(), patience)?;
         let counted = recovery::recover(&maildir, windows.as_mut(), patience)?;
         if counted > 0 {
             log::info!("event=queue.recovered files={counted}");
@@ -143,11 +136,10 @@ impl Analyzer {
         let intake = spawn("intake", move || feed(intake, once, &owned, claims, &back))?;
         let owned = patience.clone();
         let correlation = spawn("correlation", move || {
-            correlate(&stores, rule, &owned, &windows_closed)
+            correlate(stores.as_ref(), rule, &owned, &windows_closed)
         })?;
         Ok(Analyzer {
             once,
-            _store_lock: store_lock,
             patience: patience.clone(),
             window_length: Duration::from_secs(60 * config.analyzer.schedulertime),
             ledger,
@@ -254,40 +246,31 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 }
 
 fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp> {
-    let what = format!("the queue {}", maildir.root().display());
-    held_alone("queue", &what, "queuepath", patience, || {
-        Intake::open(maildir.clone())
-    })
-}
-
-/// The window store belongs to one analyzer, whatever queue another one has.
-fn lock_store(directory: &Path, patience: &Patience) -> Result<File, GaveUp> {
-    let what = format!("the database in {}", directory.display());
-    held_alone("database", &what, "[database] path", patience, || {
-        make_directory(directory, SHARED)?;
-        lock(&directory.join(".analyzer.lock"))
-    })
-}
-
-/// Waits for what can be waited for; another analyzer that has it is a failure.
-fn held_alone<T>(
-    neighbour: &str,
-    what: &str,
-    key: &str,
-    patience: &Patience,
-    mut open: impl FnMut() -> io::Result<T>,
-) -> Result<T, GaveUp> {
-    let opened = patience.until(neighbour, || match open() {
+    // Waits for what can be waited for; another analyzer that has it is a failure.
+    let opened = patience.until("queue", || match Intake::open(maildir.clone()) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         other => other.map(Some),
     })?;
     opened.ok_or_else(|| {
         let message = format!(
-            "another analyzer has {what}; stop it (systemctl stop shiva-analyzer), or give this \
-             one a {key} of its own"
+            "another analyzer has the queue {}; stop it (systemctl stop shiva-analyzer), or give \
+             this one a queuepath of its own",
+            maildir.root().display()
         );
         GaveUp::TooLong(Failure::new(Exit::Unavailable, message))
     })
+}
+
+/// The window store belongs to one analyzer, whatever queue another one has.
+fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn WindowStore>, GaveUp> {
+    let opened = patience.until("database", || -> Result<_, StoreError> {
+        stores.create()?;
+        match stores.own_windows() {
+            Err(error) if error.kind == StoreErrorKind::Taken => Ok(Err(error)),
+            other => other.map(Ok),
+        }
+    })?;
+    opened.map_err(|error| GaveUp::TooLong(error.into()))
 }
 
 /// The intake's thread: claims files and hears what became of them.
@@ -363,7 +346,7 @@ fn settle(intake: &mut Intake, settled: &Settled) -> io::Result<()> {
 
 /// The correlation's thread: takes in what waits, at start and whenever a window was closed.
 fn correlate(
-    stores: &Sqlite,
+    stores: &dyn Engine,
     rule: crate::sameness::Rule,
     patience: &Patience,
     closed: &Receiver<()>,
@@ -374,9 +357,7 @@ fn correlate(
             // After a failure with fresh connections and a fresh index.
             let mut ready = match correlation.take() {
                 Some(ready) => ready,
-                None => {
-                    Correlation::new(rule, Box::new(stores.windows()?), Box::new(stores.main()?))?
-                }
+                None => Correlation::new(rule, stores.windows()?, stores.main()?)?,
             };
             let taken = ready.take_in_waiting()?;
             if taken > 0 {

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::escape;
 use crate::exit::Failure;
 use crate::queue::Maildir;
-use crate::store::{Reader, TopSpam, Totals};
+use crate::store::{TopSpam, Totals};
 
 /// Spams in the top list.
 const TOP: usize = 10;

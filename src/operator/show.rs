@@ -9,7 +9,7 @@ use crate::envelope;
 use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::parsed::ParsedSpam;
-use crate::store::{Find, Reader, Spam};
+use crate::store::{Find, Spam};
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 //! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
 //! the operator's questions over both.
 //!
-//! Engines are files beside this one ([`sqlite`]); `sql/` holds their schemas. An engine fails
-//! with a [`StoreError`], whose kind says what the caller does: wait, or look for the mail whose
-//! content was refused.
+//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`]), and `sql/` holds their
+//! schemas. An engine fails with a [`StoreError`], whose kind says what the caller does: wait, or
+//! look for the mail whose content was refused.
 
 pub mod bounds;
 pub mod record;
@@ -33,6 +33,8 @@ pub enum StoreErrorKind {
     Unfit,
     /// A value was refused for what it is: find the mail and set it aside.
     Refused,
+    /// Another analyzer has it.
+    Taken,
 }
 
 /// A store's failure: what, on what.
@@ -52,6 +54,34 @@ impl fmt::Display for StoreError {
 
 /// The result of a store's work.
 pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A part of the stores, as [`Engine::create`] found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// What it is, for the operator.
+    pub what: String,
+    /// Whether it was made now.
+    pub now: bool,
+}
+
+/// Where both stores are, and how they are opened.
+pub trait Engine: Send + Sync {
+    /// Makes what is missing of both stores; says of each part whether it was.
+    fn create(&self) -> Result<Vec<Made>>;
+
+    /// The window store, for its one analyzer: `Taken` where another one has it. It is its own
+    /// until the store is dropped.
+    fn own_windows(&self) -> Result<Box<dyn WindowStore>>;
+
+    /// The window store, for another thread of its analyzer.
+    fn windows(&self) -> Result<Box<dyn WindowStore>>;
+
+    /// The main store.
+    fn main(&self) -> Result<Box<dyn MainStore>>;
+
+    /// Both stores, to read.
+    fn reader(&self) -> Result<Box<dyn Reader>>;
+}
 
 /// The open window as the store has it.
 #[derive(Debug)]
@@ -147,8 +177,10 @@ pub trait MainStore: Send {
     /// Whether a window was taken in.
     fn is_taken(&mut self, key: &WindowKey) -> Result<bool>;
 
-    /// Takes a window in: one transaction with the marker in it. `fill` hands over each of the
-    /// window's records with the place it goes to, and each of its undeliverable counts.
+    /// Takes a window in: one transaction with the marker in it. `fill` asks what came in since
+    /// it last looked, which nobody changes until the transaction ends, and hands over each of the
+    /// window's records with the place it goes to, and each of its undeliverable counts. It is
+    /// not called for a window that was taken in before.
     fn take_in(
         &mut self,
         key: &WindowKey,
@@ -161,7 +193,13 @@ pub trait MainStore: Send {
 
 /// The open transaction of [`MainStore::take_in`].
 pub trait TakeIn {
-    /// Adds a record of the window.
+    /// As [`MainStore::each_known`], within the transaction.
+    fn each_known(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Known) -> Result<()>,
+    ) -> Result<()>;
+    /// Adds a record of the window. Where the record it goes to is no more, it is new.
     fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()>;
     /// Adds undeliverable messages.
     fn undeliverable(&mut self, date: &str, reason: &str, count: u64) -> Result<()>;

@@ -6,29 +6,9 @@ use std::path::Path;
 use shiva::queue::QueueName;
 use shiva::store::sqlite::Sqlite;
 use shiva::store::{
-    Batch, Day, Delta, Find, Known, MainStore, NewRecord, Part, Place, Reader, Sets,
-    StoreErrorKind, WindowKey, WindowStore,
+    Batch, Day, Delta, Engine, Find, Known, NewRecord, Part, Place, Sets, StoreErrorKind, WindowKey,
 };
 use shiva::timestamp::Timestamp;
-
-/// An engine under test.
-trait Engine {
-    fn windows(&self) -> Box<dyn WindowStore>;
-    fn main(&self) -> Box<dyn MainStore>;
-    fn reader(&self) -> Box<dyn Reader>;
-}
-
-impl Engine for Sqlite {
-    fn windows(&self) -> Box<dyn WindowStore> {
-        Box::new(Sqlite::windows(self).unwrap())
-    }
-    fn main(&self) -> Box<dyn MainStore> {
-        Box::new(Sqlite::main(self).unwrap())
-    }
-    fn reader(&self) -> Box<dyn Reader> {
-        Box::new(Sqlite::reader(self).unwrap())
-    }
-}
 
 /// Runs a part of the suite on a fresh pair of stores of each engine.
 fn on_each_engine(part: impl Fn(&dyn Engine)) {
@@ -39,12 +19,9 @@ fn on_each_engine(part: impl Fn(&dyn Engine)) {
 
 fn sqlite(directory: &Path) -> Sqlite {
     let sqlite = Sqlite::new(directory, true);
-    assert_eq!(sqlite.create().unwrap().len(), 2);
-    assert_eq!(
-        sqlite.create().unwrap().len(),
-        0,
-        "run twice it changes nothing"
-    );
+    let made = |now: bool| sqlite.create().unwrap().iter().all(|part| part.now == now);
+    assert!(made(true));
+    assert!(made(false), "run twice it changes nothing");
     sqlite
 }
 
@@ -128,30 +105,30 @@ fn batch(n: u8, new: bool, count: u64, second: i64) -> Batch {
 #[test]
 fn a_batch_counts_once_however_often_it_is_committed() {
     on_each_engine(|engine| {
-        let mut windows = engine.windows();
+        let mut windows = engine.windows().unwrap();
         for _ in 0..3 {
             windows.commit(&batch(0, true, 5, 0)).unwrap();
         }
         let names = windows.counted_files().unwrap();
         assert_eq!(names.len(), 1);
-        assert_eq!(engine.reader().totals().unwrap().spams, 5);
+        assert_eq!(engine.reader().unwrap().totals().unwrap().spams, 5);
         // The next batch forgets the names of the one before.
         windows.commit(&batch(0, false, 2, 60)).unwrap();
         assert_eq!(windows.counted_files().unwrap()[0].as_str(), "file-0-60");
         windows.forget_files().unwrap();
         assert!(windows.counted_files().unwrap().is_empty());
-        assert_eq!(engine.reader().totals().unwrap().spams, 7);
+        assert_eq!(engine.reader().unwrap().totals().unwrap().spams, 7);
     });
 }
 
 #[test]
 fn what_goes_in_comes_out() {
     on_each_engine(|engine| {
-        let mut windows = engine.windows();
+        let mut windows = engine.windows().unwrap();
         windows.commit(&batch(3, true, 2, 10)).unwrap();
         windows.commit(&batch(3, false, 1, -90_000)).unwrap();
         let check = |engine: &dyn Engine| {
-            let Find::One(spam) = engine.reader().find(&id(3)).unwrap() else {
+            let Find::One(spam) = engine.reader().unwrap().find(&id(3)).unwrap() else {
                 panic!("not found");
             };
             assert_eq!(spam.count, 3);
@@ -165,7 +142,7 @@ fn what_goes_in_comes_out() {
         check(engine);
         take_in(engine, 1, |_| Place::New);
         check(engine);
-        let top = engine.reader().top(5).unwrap();
+        let top = engine.reader().unwrap().top(5).unwrap();
         assert_eq!(top.len(), 1);
         assert_eq!(
             (top[0].count, top[0].subject.clone()),
@@ -173,7 +150,7 @@ fn what_goes_in_comes_out() {
         );
         assert_eq!((top[0].first_seen, top[0].last_seen), (at(-90_000), at(10)));
         assert_eq!((top[0].ips, top[0].links, top[0].attachments), (1, 2, 1));
-        let totals = engine.reader().totals().unwrap();
+        let totals = engine.reader().unwrap().totals().unwrap();
         assert_eq!((totals.spams, totals.distinct, totals.links), (3, 1, 2));
         assert_eq!((totals.ips, totals.attachments, totals.sensors), (1, 1, 1));
     });
@@ -181,7 +158,7 @@ fn what_goes_in_comes_out() {
 
 /// Closes the open window and takes it in, each record where `place` says.
 fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
-    let mut windows = engine.windows();
+    let mut windows = engine.windows().unwrap();
     windows.close_window(at(3600)).unwrap();
     assert_eq!(windows.waiting().unwrap(), [window]);
     let key = WindowKey {
@@ -192,6 +169,7 @@ fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
     for _ in 0..2 {
         engine
             .main()
+            .unwrap()
             .take_in(&key, &mut |taking| {
                 windows.each_record(window, &mut |record| {
                     taking.record(&record, &place(&record.record.known.id))
@@ -203,7 +181,7 @@ fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
             })
             .unwrap();
         // Taken in and not yet dropped, it is not counted twice.
-        assert!(engine.main().is_taken(&key).unwrap());
+        assert!(engine.main().unwrap().is_taken(&key).unwrap());
     }
     windows.drop_window(window).unwrap();
     assert!(windows.waiting().unwrap().is_empty());
@@ -212,13 +190,17 @@ fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
 #[test]
 fn a_window_adds_to_the_records_it_belongs_to() {
     on_each_engine(|engine| {
-        engine.windows().commit(&batch(1, true, 2, 0)).unwrap();
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(1, true, 2, 0))
+            .unwrap();
         take_in(engine, 1, |_| Place::New);
         let mut next = batch(2, true, 3, 100_000);
         next.window = 2;
-        engine.windows().commit(&next).unwrap();
+        engine.windows().unwrap().commit(&next).unwrap();
         take_in(engine, 2, |_| Place::Into(id(1)));
-        let Find::One(spam) = engine.reader().find(&id(1)).unwrap() else {
+        let Find::One(spam) = engine.reader().unwrap().find(&id(1)).unwrap() else {
             panic!("not found");
         };
         assert_eq!(spam.count, 5);
@@ -227,13 +209,29 @@ fn a_window_adds_to_the_records_it_belongs_to() {
         assert_eq!(spam.sets.recipients.len(), 2);
         assert_eq!(spam.sets.parts.len(), 2);
         assert_eq!(spam.sets.ips.len(), 1);
-        assert!(matches!(engine.reader().find(&id(2)).unwrap(), Find::None));
-        assert!(engine.main().keeps_sample(&id(1), "/samples/1").unwrap());
-        assert!(!engine.main().keeps_sample(&id(2), "/samples/2").unwrap());
+        assert!(matches!(
+            engine.reader().unwrap().find(&id(2)).unwrap(),
+            Find::None
+        ));
+        assert!(
+            engine
+                .main()
+                .unwrap()
+                .keeps_sample(&id(1), "/samples/1")
+                .unwrap()
+        );
+        assert!(
+            !engine
+                .main()
+                .unwrap()
+                .keeps_sample(&id(2), "/samples/2")
+                .unwrap()
+        );
         let mut numbers = Vec::new();
         let mut known = Vec::new();
         engine
             .main()
+            .unwrap()
             .each_known(0, &mut |number, record| {
                 numbers.push(number);
                 known.push(record.id);
@@ -244,6 +242,7 @@ fn a_window_adds_to_the_records_it_belongs_to() {
         let mut after = 0;
         engine
             .main()
+            .unwrap()
             .each_known(numbers[0], &mut |_, _| {
                 after += 1;
                 Ok(())
@@ -254,9 +253,59 @@ fn a_window_adds_to_the_records_it_belongs_to() {
 }
 
 #[test]
+fn a_window_that_belongs_to_a_record_that_is_no_more_is_not_lost() {
+    on_each_engine(|engine| {
+        let mut windows = engine.windows().unwrap();
+        windows.commit(&batch(1, true, 4, 0)).unwrap();
+        take_in(engine, 1, |_| Place::Into(id(9)));
+        assert_eq!(engine.reader().unwrap().totals().unwrap().spams, 4);
+        let found = engine.reader().unwrap().find(&id(1)).unwrap();
+        assert!(matches!(found, Find::One(spam) if spam.count == 4));
+    });
+}
+
+#[test]
+fn what_others_added_is_seen_within_the_transaction() {
+    on_each_engine(|engine| {
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(1, true, 1, 0))
+            .unwrap();
+        take_in(engine, 1, |_| Place::New);
+        let key = WindowKey {
+            analyzer: "another".into(),
+            window: 1,
+        };
+        let mut seen = Vec::new();
+        let mut main = engine.main().unwrap();
+        main.take_in(&key, &mut |taking| {
+            taking.each_known(0, &mut |_, known| {
+                seen.push(known.id);
+                Ok(())
+            })
+        })
+        .unwrap();
+        assert_eq!(seen, [id(1)]);
+    });
+}
+
+#[test]
+fn the_window_store_has_one_analyzer() {
+    on_each_engine(|engine| {
+        let first = engine.own_windows().unwrap();
+        let second = engine.own_windows().err().map(|error| error.kind);
+        assert_eq!(second, Some(StoreErrorKind::Taken));
+        assert!(engine.windows().is_ok(), "another thread of the first");
+        drop(first);
+        assert!(engine.own_windows().is_ok());
+    });
+}
+
+#[test]
 fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
     on_each_engine(|engine| {
-        let mut windows = engine.windows();
+        let mut windows = engine.windows().unwrap();
         windows.commit(&batch(0, true, 1, 0)).unwrap();
         windows.close_window(at(60)).unwrap();
         let analyzer = windows.analyzer().unwrap();
@@ -264,7 +313,7 @@ fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
             analyzer,
             window: 1,
         };
-        let failed = engine.main().take_in(&key, &mut |taking| {
+        let failed = engine.main().unwrap().take_in(&key, &mut |taking| {
             windows.each_record(1, &mut |record| taking.record(&record, &Place::New))?;
             Err(shiva::store::StoreError {
                 kind: StoreErrorKind::Unavailable,
@@ -272,28 +321,36 @@ fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
             })
         });
         assert!(failed.is_err());
-        assert!(!engine.main().is_taken(&key).unwrap());
-        assert_eq!(engine.reader().totals().unwrap().spams, 1);
+        assert!(!engine.main().unwrap().is_taken(&key).unwrap());
+        assert_eq!(engine.reader().unwrap().totals().unwrap().spams, 1);
     });
 }
 
 #[test]
 fn the_open_window_survives_with_its_number_and_start() {
     on_each_engine(|engine| {
-        let opened = engine.windows().open_window().unwrap();
+        let opened = engine.windows().unwrap().open_window().unwrap();
         assert_eq!(opened.number, 1);
-        engine.windows().commit(&batch(0, true, 1, 0)).unwrap();
-        engine.windows().commit(&batch(1, true, 1, 1)).unwrap();
-        let again = engine.windows().open_window().unwrap();
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(0, true, 1, 0))
+            .unwrap();
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(1, true, 1, 1))
+            .unwrap();
+        let again = engine.windows().unwrap().open_window().unwrap();
         assert_eq!(again.opened, opened.opened);
         let ids: Vec<String> = again.records.iter().map(|known| known.id.clone()).collect();
         assert_eq!(ids, [id(0), id(1)], "in the order first seen");
-        engine.windows().close_window(at(3600)).unwrap();
-        let next = engine.windows().open_window().unwrap();
+        engine.windows().unwrap().close_window(at(3600)).unwrap();
+        let next = engine.windows().unwrap().open_window().unwrap();
         assert_eq!((next.number, next.opened), (2, at(3600)));
         assert!(next.records.is_empty());
         // Both count while one waits.
-        assert_eq!(engine.reader().totals().unwrap().distinct, 2);
+        assert_eq!(engine.reader().unwrap().totals().unwrap().distinct, 2);
     });
 }
 
@@ -307,13 +364,13 @@ fn undeliverable_messages_are_counted_by_date_and_reason() {
             files: QueueName::new("a").into_iter().collect(),
             ..Batch::default()
         };
-        engine.windows().commit(&batch).unwrap();
+        engine.windows().unwrap().commit(&batch).unwrap();
         batch.files = QueueName::new("b").into_iter().collect();
-        engine.windows().commit(&batch).unwrap();
-        let counts = engine.windows().undeliverable(1).unwrap();
+        engine.windows().unwrap().commit(&batch).unwrap();
+        let counts = engine.windows().unwrap().undeliverable(1).unwrap();
         assert_eq!(counts, [(reason.0, reason.1, 4)]);
         take_in(engine, 1, |_| Place::New);
-        assert_eq!(engine.reader().totals().unwrap().undeliverable, 4);
+        assert_eq!(engine.reader().unwrap().totals().unwrap().undeliverable, 4);
     });
 }
 
@@ -324,9 +381,9 @@ fn what_is_longer_than_its_column_is_cut_and_marked() {
         let delta = batch.deltas.get_mut(&0).unwrap();
         delta.new.as_mut().unwrap().subject = "é".repeat(10_000);
         delta.sets.links = vec![format!("http://x/{}", "y".repeat(100_000))];
-        engine.windows().commit(&batch).unwrap();
+        engine.windows().unwrap().commit(&batch).unwrap();
         take_in(engine, 1, |_| Place::New);
-        let Find::One(top) = engine.reader().find(&id(0)).unwrap() else {
+        let Find::One(top) = engine.reader().unwrap().find(&id(0)).unwrap() else {
             panic!("not found");
         };
         assert!(top.record.subject.len() <= 4096);
@@ -338,9 +395,17 @@ fn what_is_longer_than_its_column_is_cut_and_marked() {
 #[test]
 fn ids_are_found_by_their_beginning() {
     on_each_engine(|engine| {
-        engine.windows().commit(&batch(0x1a, true, 1, 0)).unwrap();
-        engine.windows().commit(&batch(0x1b, true, 1, 1)).unwrap();
-        let mut reader = engine.reader();
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(0x1a, true, 1, 0))
+            .unwrap();
+        engine
+            .windows()
+            .unwrap()
+            .commit(&batch(0x1b, true, 1, 1))
+            .unwrap();
+        let mut reader = engine.reader().unwrap();
         assert!(matches!(reader.find("0").unwrap(), Find::Several(ids) if ids.len() == 2));
         assert!(matches!(
             reader.find(&id(0x1a)[..32].to_uppercase()).unwrap(),
@@ -359,7 +424,7 @@ fn a_missing_store_and_one_of_another_version_are_told_apart() {
     let missing = sqlite.reader().err().unwrap();
     assert_eq!(missing.kind, StoreErrorKind::Missing);
     sqlite.create().unwrap();
-    let newer = rusqlite::Connection::open(sqlite.main_file()).unwrap();
+    let newer = rusqlite::Connection::open(scratch.path().join("Shiva.sqlite")).unwrap();
     newer
         .execute("UPDATE schema_version SET version = 99", [])
         .unwrap();

@@ -34,31 +34,7 @@ impl MainStore for SqliteMain {
         after: u64,
         each: &mut dyn FnMut(u64, Known) -> Result<()>,
     ) -> Result<()> {
-        let errors = self.errors.clone();
-        let failed = |error: rusqlite::Error| errors.of(&error);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, id, ssdeep, length, bodyChars FROM spam WHERE seq > ?1 ORDER BY seq",
-            )
-            .map_err(failed)?;
-        let rows = statement
-            .query_map([signed(after)], |row| {
-                let known = Known {
-                    id: row.get(1)?,
-                    ssdeep: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                    length: row.get(3).map(unsigned)?,
-                    body_chars: row.get(4).map(unsigned)?,
-                    has_text: true,
-                };
-                Ok((row.get(0).map(unsigned)?, known))
-            })
-            .map_err(failed)?;
-        for row in rows {
-            let (seq, known) = row.map_err(failed)?;
-            each(seq, known)?;
-        }
-        Ok(())
+        each_known(&self.connection, &self.errors, after, each)
     }
 
     fn is_taken(&mut self, key: &WindowKey) -> Result<bool> {
@@ -109,6 +85,37 @@ impl MainStore for SqliteMain {
     }
 }
 
+fn each_known(
+    connection: &Connection,
+    errors: &Errors,
+    after: u64,
+    each: &mut dyn FnMut(u64, Known) -> Result<()>,
+) -> Result<()> {
+    let failed = |error: rusqlite::Error| errors.of(&error);
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT seq, id, ssdeep, length, bodyChars FROM spam WHERE seq > ?1 ORDER BY seq",
+        )
+        .map_err(failed)?;
+    let rows = statement
+        .query_map([signed(after)], |row| {
+            let known = Known {
+                id: row.get(1)?,
+                ssdeep: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                length: row.get(3).map(unsigned)?,
+                body_chars: row.get(4).map(unsigned)?,
+                has_text: true,
+            };
+            Ok((row.get(0).map(unsigned)?, known))
+        })
+        .map_err(failed)?;
+    for row in rows {
+        let (seq, known) = row.map_err(failed)?;
+        each(seq, known)?;
+    }
+    Ok(())
+}
+
 /// The transaction that takes a window in.
 struct Taking<'c> {
     connection: &'c Connection,
@@ -117,16 +124,21 @@ struct Taking<'c> {
 }
 
 impl TakeIn for Taking<'_> {
+    fn each_known(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Known) -> Result<()>,
+    ) -> Result<()> {
+        each_known(self.connection, self.errors, after, each)
+    }
+
     fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()> {
         let write = || -> rusqlite::Result<()> {
             let id = match place {
-                Place::New => {
+                Place::Into(id) if self.add(id, record)? => id,
+                _ => {
                     self.insert(record)?;
                     record.record.known.id.as_str()
-                }
-                Place::Into(id) => {
-                    self.add(id, record)?;
-                    id
                 }
             };
             for day in &record.days {
@@ -180,11 +192,13 @@ impl Taking<'_> {
         )
     }
 
-    fn add(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<()> {
-        self.execute(
-            "UPDATE spam SET totalCounter = totalCounter + ?2 WHERE id = ?1",
-            params![id, signed(taken.count)],
-        )
+    /// False when there is no such record any more.
+    fn add(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<bool> {
+        let sql = "UPDATE spam SET totalCounter = totalCounter + ?2 WHERE id = ?1";
+        let changed = self
+            .prepare(sql)?
+            .execute(params![id, signed(taken.count)])?;
+        Ok(changed > 0)
     }
 
     fn day(&self, id: &str, day: &Day) -> rusqlite::Result<()> {

@@ -9,18 +9,19 @@ mod main_store;
 mod reader;
 mod window_store;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Result, StoreError, StoreErrorKind};
-use crate::queue::maildir::{SHARED, inherit_owner, make_directory, own_file};
+use super::{Engine, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, WindowStore};
+use crate::queue::maildir::{SHARED, inherit_owner, lock, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
-pub use main_store::SqliteMain;
-pub use reader::SqliteReader;
-pub use window_store::SqliteWindows;
+use main_store::SqliteMain;
+use reader::SqliteReader;
+use window_store::SqliteWindows;
 
 /// The version of both schemas that this program reads and writes.
 const SCHEMA_VERSION: i64 = 1;
@@ -55,24 +56,26 @@ impl Sqlite {
         }
     }
 
-    /// The file of the window store.
-    pub fn window_file(&self) -> PathBuf {
+    fn window_file(&self) -> PathBuf {
         self.directory.join("ShivaTemp.sqlite")
     }
 
-    /// The file of the main store.
-    pub fn main_file(&self) -> PathBuf {
+    fn main_file(&self) -> PathBuf {
         self.directory.join("Shiva.sqlite")
     }
 
-    /// Makes what is missing of directory, databases and tables; returns the files it made.
-    pub fn create(&self) -> Result<Vec<PathBuf>> {
+    fn make_directory(&self) -> Result<()> {
         make_directory(&self.directory, SHARED).map_err(|error| StoreError {
             kind: StoreErrorKind::Unavailable,
             what: format!("cannot make {}: {error}", self.directory.display()),
-        })?;
-        let mut made = Vec::new();
-        if create(&self.window_file(), WINDOW_SCHEMA, |connection| {
+        })
+    }
+}
+
+impl Engine for Sqlite {
+    fn create(&self) -> Result<Vec<Made>> {
+        self.make_directory()?;
+        let window = create(&self.window_file(), WINDOW_SCHEMA, |connection| {
             let host = rustix::system::uname()
                 .nodename()
                 .to_string_lossy()
@@ -84,38 +87,62 @@ impl Sqlite {
                 [Timestamp::now().datetime()],
             )?;
             Ok(())
-        })? {
-            made.push(self.window_file());
-        }
-        if create(&self.main_file(), MAIN_SCHEMA, |_| Ok(()))? {
-            made.push(self.main_file());
-        }
-        Ok(made)
+        })?;
+        let main = create(&self.main_file(), MAIN_SCHEMA, |_| Ok(()))?;
+        let made = |file: PathBuf, now| Made {
+            what: file.display().to_string(),
+            now,
+        };
+        Ok(vec![
+            made(self.window_file(), window),
+            made(self.main_file(), main),
+        ])
     }
 
-    /// The window store.
-    pub fn windows(&self) -> Result<SqliteWindows> {
-        Ok(SqliteWindows::new(
-            open(&self.window_file(), false)?,
-            &self.window_file(),
-        ))
+    fn own_windows(&self) -> Result<Box<dyn WindowStore>> {
+        self.make_directory()?;
+        let lock = lock(&self.directory.join(".analyzer.lock")).map_err(|error| {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return StoreError {
+                    kind: StoreErrorKind::Unavailable,
+                    what: error.to_string(),
+                };
+            }
+            StoreError {
+                kind: StoreErrorKind::Taken,
+                what: format!(
+                    "another analyzer has the database in {}; stop it (systemctl stop \
+                     shiva-analyzer), or give this one a [database] path of its own",
+                    self.directory.display()
+                ),
+            }
+        })?;
+        let file = self.window_file();
+        let connection = open(&file, false)?;
+        Ok(Box::new(SqliteWindows::new(connection, &file, Some(lock))))
     }
 
-    /// The main store.
-    pub fn main(&self) -> Result<SqliteMain> {
+    fn windows(&self) -> Result<Box<dyn WindowStore>> {
+        let file = self.window_file();
+        let connection = open(&file, false)?;
+        Ok(Box::new(SqliteWindows::new(connection, &file, None)))
+    }
+
+    fn main(&self) -> Result<Box<dyn MainStore>> {
         let file = self.main_file();
-        Ok(SqliteMain::new(
-            open(&file, false)?,
+        let connection = open(&file, false)?;
+        Ok(Box::new(SqliteMain::new(
+            connection,
             &file,
             self.keep_bodies,
-        ))
+        )))
     }
 
-    /// Both stores, to read.
-    pub fn reader(&self) -> Result<SqliteReader> {
+    fn reader(&self) -> Result<Box<dyn Reader>> {
         open(&self.main_file(), true)?;
         let windows = open(&self.window_file(), true)?;
-        SqliteReader::new(windows, &self.window_file(), &self.main_file())
+        let reader = SqliteReader::new(windows, &self.window_file(), &self.main_file())?;
+        Ok(Box::new(reader))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The window store in SQLite. See [`WindowStore`] for what each call promises.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -43,12 +44,15 @@ pub struct SqliteWindows {
     errors: Errors,
     /// The database's inode when it was opened.
     inode: Option<u64>,
+    /// Keeps another analyzer from it.
+    _lock: Option<File>,
 }
 
 impl SqliteWindows {
-    pub(super) fn new(connection: Connection, file: &Path) -> SqliteWindows {
+    pub(super) fn new(connection: Connection, file: &Path, lock: Option<File>) -> SqliteWindows {
         SqliteWindows {
             connection,
+            _lock: lock,
             inode: inode(file),
             errors: Errors(file.to_owned()),
         }
