@@ -1,9 +1,8 @@
 //! The files that are kept: samples, attachments, inline parts, undeliverable messages.
 //!
-//! A sample is the queue file itself under a second name where a hard link is possible and the
-//! file is as the receiver makes them, else a copy. It is then still the receiver's, which cannot
-//! reach it any more: its directory is closed to it. Attachments and inline parts are stored once
-//! per content, under a name made of their SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
+//! A sample is the queue file itself under a second name where the file is our own user's, else a
+//! copy: who owns a file can keep it open and change it later. Attachments and inline parts are
+//! stored once per content, under a name made of their SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
 //! byte for byte, with the reason in a file beside it.
 //!
 //! Nothing is durable until [`Archive::sync`] returned, and then everything is: copies are
@@ -23,15 +22,10 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::envelope::Envelope;
 use crate::queue::QueueName;
-use crate::queue::maildir::{
-    FILE_MODE, KEPT, inherit_owner, make_directory, named, sync_directory,
-};
+use crate::queue::maildir::{FILE_MODE, KEPT, make_directory, named, open_regular, sync_directory};
 
 /// From this many files on, one sync of the file system is cheaper than one of each file.
 const SYNC_TOGETHER: usize = 4;
-
-/// Mode of a copy.
-const COPY_MODE: u32 = 0o640;
 
 /// The directories that files are kept in, and what is not yet durable there.
 pub struct Archive {
@@ -39,8 +33,6 @@ pub struct Archive {
     attachment: PathBuf,
     inline: PathBuf,
     undeliverable: PathBuf,
-    /// Owner and group of the queue, and so of the receiver's files.
-    receiver: (u32, u32),
     /// Files written under a temporary name, by the name they get.
     copies: HashMap<PathBuf, PathBuf>,
     /// Hard links made.
@@ -52,15 +44,12 @@ pub struct Archive {
 impl Archive {
     /// The archive of a configuration, its missing directories made.
     pub fn open(config: &Config) -> io::Result<Archive> {
-        let queue =
-            fs::metadata(&config.queuepath).map_err(|error| named(&config.queuepath, &error))?;
         let paths = &config.analyzer;
         let archive = Archive {
             rawspam: paths.rawspampath.clone(),
             attachment: paths.attachpath.clone(),
             inline: paths.inlinepath.clone(),
             undeliverable: paths.undeliverable_path.clone(),
-            receiver: (queue.uid(), queue.gid()),
             copies: HashMap::new(),
             links: Vec::new(),
             directories: BTreeSet::new(),
@@ -78,14 +67,20 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Keeps the file of a record's first spam; returns where.
-    pub fn keep_sample(&mut self, id: &str, window: u64, file: &Path) -> io::Result<PathBuf> {
+    /// Keeps the file of a record's first spam, as it was read; returns where.
+    pub fn keep_sample(
+        &mut self,
+        id: &str,
+        window: u64,
+        file: &Path,
+        content: &[u8],
+    ) -> io::Result<PathBuf> {
         let directory = self.shelf(&self.rawspam.clone(), id)?;
         let target = directory.join(format!("{id}.{window}.eml"));
-        if self.link(file, &target)? {
+        if Archive::link(file, &target)? {
             self.linked(target.clone());
         } else {
-            self.copy_file(&target, file)?;
+            self.copy(&target, &[content])?;
         }
         Ok(target)
     }
@@ -125,7 +120,8 @@ impl Archive {
         self.copy(&beside, &[&text])
     }
 
-    /// Sets a file aside that is not to be read: a hard link, or a copy made piece by piece.
+    /// Sets a file aside that is not to be read: a hard link, or a copy made piece by piece. What
+    /// somebody took back meanwhile has a reason only.
     pub fn set_aside_unread(
         &mut self,
         name: &QueueName,
@@ -133,10 +129,10 @@ impl Archive {
         reason: &str,
     ) -> io::Result<()> {
         let target = self.undeliverable.join(format!("{name}.eml"));
-        if self.link(file, &target)? {
+        if Archive::link(file, &target)? {
             self.linked(target);
-        } else {
-            self.copy_file(&target, file)?;
+        } else if let Ok(mut file) = open_regular(file) {
+            self.write(&target, |copy| io::copy(&mut file, copy).map(drop))?;
         }
         let beside = self.undeliverable.join(format!("{name}.reason"));
         self.copy(&beside, &[reason.as_bytes(), b"\n"])
@@ -212,14 +208,19 @@ impl Archive {
     }
 
     /// Gives a queue file a second name, in place of what a crash may have left there. False where
-    /// that cannot be, or where the file is not just as the receiver makes them: somebody else may
-    /// change it later, or own it.
-    fn link(&self, file: &Path, target: &Path) -> io::Result<bool> {
-        let metadata = fs::symlink_metadata(file)?;
-        let as_received = metadata.nlink() == 1
+    /// that cannot be, or where the file is not just as ours are: somebody else may change it
+    /// later, or own it.
+    fn link(file: &Path, target: &Path) -> io::Result<bool> {
+        let Ok(metadata) = fs::symlink_metadata(file) else {
+            return Ok(false); // taken back, after it was read
+        };
+        let shelf = fs::metadata(target.parent().unwrap_or(Path::new("/")))?;
+        let as_ours = metadata.is_file()
+            && metadata.nlink() == 1
             && metadata.mode() & 0o7777 == FILE_MODE
-            && (metadata.uid(), metadata.gid()) == self.receiver;
-        if !as_received {
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && (metadata.uid(), metadata.gid()) == (shelf.uid(), shelf.gid());
+        if !as_ours {
             return Ok(false);
         }
         match fs::hard_link(file, target) {
@@ -244,11 +245,6 @@ impl Archive {
         })
     }
 
-    fn copy_file(&mut self, target: &Path, file: &Path) -> io::Result<()> {
-        let mut from = File::open(file)?;
-        self.write(target, |file| io::copy(&mut from, file).map(drop))
-    }
-
     /// Writes a file that gets this name at the next sync; nothing is left of one that could not
     /// be written whole.
     fn write(
@@ -264,9 +260,8 @@ impl Archive {
                 .write(true)
                 .create(true)
                 .truncate(true)
-                .mode(COPY_MODE)
+                .mode(FILE_MODE)
                 .open(&temporary)?;
-            inherit_owner(&temporary)?;
             write(&mut file)
         };
         if let Err(error) = written() {
@@ -317,20 +312,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_as_the_receiver_makes_them_is_copied_and_not_linked() {
+    fn a_file_that_is_not_as_ours_is_copied_and_not_linked() {
         use std::os::unix::fs::PermissionsExt;
         let scratch = tempfile::tempdir().unwrap();
         let mut archive = archive(scratch.path());
         let file = scratch.path().join("queued");
         for (mode, linked) in [(FILE_MODE, true), (0o666, false), (0o644, false)] {
+            let inode = |path: &Path| fs::metadata(path).unwrap().ino();
             fs::write(&file, "x").unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-            let sample = archive.keep_sample("00ff", 1, &file).unwrap();
+            let sample = archive
+                .keep_sample("00ff", 1, &file, &fs::read(&file).unwrap())
+                .unwrap();
             archive.sync().unwrap();
-            let inode = |path: &Path| fs::metadata(path).unwrap().ino();
             assert_eq!(inode(&sample) == inode(&file), linked, "{mode:o}");
-            let mode = if linked { FILE_MODE } else { COPY_MODE };
-            assert_eq!(fs::metadata(&sample).unwrap().mode() & 0o777, mode);
+            assert_eq!(fs::metadata(&sample).unwrap().mode() & 0o777, FILE_MODE);
             fs::remove_file(&file).unwrap();
         }
     }
@@ -342,7 +338,9 @@ mod tests {
         for bytes in [b"first", b"again"] {
             let file = scratch.path().join("queued");
             fs::write(&file, bytes).unwrap();
-            let sample = archive.keep_sample("00ff", 1, &file).unwrap();
+            let sample = archive
+                .keep_sample("00ff", 1, &file, &fs::read(&file).unwrap())
+                .unwrap();
             archive.sync().unwrap();
             fs::remove_file(&file).unwrap();
             assert_eq!(fs::read(sample).unwrap(), bytes);

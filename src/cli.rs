@@ -15,6 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::Config;
 use crate::exit::{self, Exit, Failure};
 use crate::operator::{dbcreate, import, parse, report, show};
+use crate::privileges::{Keep, become_owner};
 use crate::{analyzer, crash, logging, receiver, watchdog};
 
 /// What every program takes.
@@ -124,6 +125,7 @@ pub fn receiver() -> ExitCode {
         let Some(config) = service(&cli.common)? else {
             return Ok(());
         };
+        become_owner(&[&config.queuepath], Keep::Ports)?;
         receiver::run(&config)
     })
 }
@@ -134,6 +136,7 @@ pub fn analyzer() -> ExitCode {
         let Some(config) = service(&cli.common)? else {
             return Ok(());
         };
+        become_owner(&[&config.database.path, &config.queuepath], Keep::Nothing)?;
         let stop = Arc::new(AtomicBool::new(false));
         analyzer::heed_signals(&config, &stop).map_err(no_thread)?;
         analyzer::run(&config, cli.once, &stop)
@@ -144,7 +147,10 @@ pub fn analyzer() -> ExitCode {
 pub fn dbcreate() -> ExitCode {
     program("shiva-dbcreate", |cli: DbcreateCli| {
         match load(&cli.common)? {
-            Some(config) => dbcreate::run(&config),
+            Some(config) => {
+                become_owner(&[&config.database.path], Keep::Nothing)?;
+                dbcreate::run(&config)
+            }
             None => Ok(()),
         }
     })
@@ -167,6 +173,11 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
     let Some(config) = load(&cli.common)? else {
         return Ok(());
     };
+    match &cli.command {
+        // Root names the files, wherever they lie.
+        Some(Command::Import { .. }) => become_owner(&[&config.queuepath], Keep::Reading)?,
+        _ => become_owner(&[&config.database.path, &config.queuepath], Keep::Nothing)?,
+    }
     match &cli.command {
         Some(Command::Report { json }) => report::run(&config, *json),
         Some(Command::Show { id, json: true, .. }) => show::run(&config, id, show::Form::Json),
@@ -202,6 +213,9 @@ fn load(common: &Common) -> Result<Option<Config>, Failure> {
     }
     for warning in &config.warnings {
         println!("warning: {}", crate::escape::line(warning));
+    }
+    for file in &config.skipped {
+        println!("not read, for you may not: {}", file.display());
     }
     println!("{}: no error", config.file.display());
     Ok(None)

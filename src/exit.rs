@@ -62,7 +62,14 @@ pub fn code(program: &str, result: Result<(), Failure>) -> ExitCode {
             let text = failure.to_string();
             // A file's name may be a stranger's.
             let lines: Vec<_> = text.lines().map(escape::line).collect();
-            eprintln!("{program}: {}", lines.join("\n"));
+            let text = lines.join("\n");
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
+            // An error for the journal, which takes every other line for an information.
+            let priority = match std::env::var_os("JOURNAL_STREAM") {
+                Some(_) => "<3>",
+                None => "",
+            };
+            eprintln!("{priority}{program}: {text}");
             ExitCode::from(failure.exit as u8)
         }
     }

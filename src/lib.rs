@@ -20,7 +20,7 @@
 //!   `shiva-dbcreate`.
 //!
 //! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
-//! [`timestamp`], [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the
+//! [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the
 //! process).
 
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ pub mod logging;
 pub mod message;
 pub mod operator;
 pub mod parsed;
+pub mod privileges;
 pub mod queue;
 pub mod receiver;
 pub mod sameness;

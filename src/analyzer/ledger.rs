@@ -238,9 +238,9 @@ impl Ledger {
     fn new_record(&mut self, claim: &Claim, spam: &Examined) -> Result<NewRecord, GaveUp> {
         let id = spam.fingerprint.id.to_string();
         let (archive, window) = (&mut self.archive, self.window.number());
-        let sample = self
-            .patience
-            .until("disk", || archive.keep_sample(&id, window, &claim.path))?;
+        let sample = self.patience.until("disk", || {
+            archive.keep_sample(&id, window, &claim.path, &spam.file)
+        })?;
         let fingerprint = &spam.fingerprint;
         Ok(NewRecord {
             known: Known {

@@ -170,10 +170,12 @@ impl Analyzer {
             let wait = if self.ledger.is_empty() { IDLE } else { LINGER };
             match self.examined.recv_timeout(wait) {
                 Ok(result) => {
-                    let _busy = watchdog::busy();
+                    let busy = watchdog::busy();
                     let alone = result.claim.alone;
                     self.gate.leave(result.bytes);
                     self.ledger.enter(result)?;
+                    // A disk or database that is slow is no reason to start anew.
+                    drop(busy);
                     if alone || self.ledger.is_due() {
                         self.ledger.commit()?;
                     }
@@ -182,7 +184,6 @@ impl Analyzer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let _busy = watchdog::busy();
                     self.ledger.commit()?;
                     self.ledger.swept()?;
                 }

@@ -5,17 +5,17 @@
 //! it is set aside like any other unreadable one.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::crash;
 use crate::envelope::{self, Envelope};
 use crate::fingerprint::{self, Ctph, Fingerprint, SpamId};
 use crate::message::{self, Message};
 use crate::queue::Claim;
+use crate::queue::maildir::open_regular;
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 
@@ -24,6 +24,9 @@ pub const FILE_MAX: u64 = 128 << 20;
 
 /// Bytes of queue files that may be in memory at once; one larger file may be alone.
 const IN_MEMORY_MAX: u64 = 192 << 20;
+
+/// How long to wait at the gate before saying that the thread is alive.
+const GATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Digests remembered at once.
 const DIGESTS_MAX: usize = 50_000;
@@ -56,6 +59,8 @@ pub struct Examined {
     pub fingerprint: Fingerprint,
     /// What stands in it.
     pub message: Message,
+    /// The queue file, for the sample.
+    pub file: Vec<u8>,
     /// When it was received.
     pub received_at: Timestamp,
     /// Who sent it, if that is known.
@@ -103,12 +108,13 @@ pub struct Result {
 
 /// Examines one claim.
 pub fn examine(claim: Claim, digests: &Digests, gate: &Gate) -> Result {
+    let _busy = watchdog::busy();
     let mut bytes = 0;
     let outcome = if claim.killer {
         Outcome::Unread("the analyzer died twice while this message alone was in work".into())
     } else {
         match read(&claim, gate, &mut bytes) {
-            Ok(Some((file, modified))) => examine_file(&claim, &file, modified, digests),
+            Ok(Some((file, modified))) => examine_file(&claim, file, modified, digests),
             Ok(None) => Outcome::Unread(format!("the file is larger than {FILE_MAX} bytes")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
             Err(error) => Outcome::Later(error),
@@ -123,11 +129,7 @@ pub fn examine(claim: Claim, digests: &Digests, gate: &Gate) -> Result {
 
 /// Reads a queue file whole; `None` when it is too large.
 fn read(claim: &Claim, gate: &Gate, bytes: &mut u64) -> io::Result<Option<(Vec<u8>, Timestamp)>> {
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(no_follow)
-        .open(&claim.path)?;
+    let mut file = open_regular(&claim.path)?;
     let metadata = file.metadata()?;
     if metadata.len() > FILE_MAX {
         return Ok(None);
@@ -142,9 +144,8 @@ fn read(claim: &Claim, gate: &Gate, bytes: &mut u64) -> io::Result<Option<(Vec<u
     Ok(Some((content, Timestamp::from(metadata.modified()?))))
 }
 
-fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, digests: &Digests) -> Outcome {
-    let _busy = watchdog::busy();
-    let (envelope, raw) = envelope::split(file);
+fn examine_file(claim: &Claim, file: Vec<u8>, modified: Timestamp, digests: &Digests) -> Outcome {
+    let (envelope, raw) = envelope::split(&file);
     let received_at = match (&envelope, &claim.origin) {
         (Some(envelope), _) => envelope.received_at,
         (None, Some(origin)) => origin.received_at,
@@ -158,13 +159,11 @@ fn examine_file(claim: &Claim, file: &[u8], modified: Timestamp, digests: &Diges
     }));
     let parsed = parsed.unwrap_or_else(|_| Err("the parser failed on this message".into()));
     match parsed {
-        Ok((message, fingerprint)) => Outcome::Spam(Box::new(examined(
-            claim,
-            envelope,
-            received_at,
-            message,
-            fingerprint,
-        ))),
+        Ok((message, fingerprint)) => {
+            let mut examined = examined(claim, envelope, received_at, message, fingerprint);
+            examined.file = file;
+            Outcome::Spam(Box::new(examined))
+        }
         Err(reason) => Outcome::Unreadable {
             message: raw.to_vec(),
             envelope: envelope.map(Box::new),
@@ -198,6 +197,7 @@ fn examined(
     let mut examined = Examined {
         fingerprint,
         message,
+        file: Vec::new(),
         received_at,
         src_ip: None,
         sensor: None,
@@ -236,10 +236,10 @@ impl Gate {
     fn enter(&self, bytes: u64) {
         let mut state = self.lock();
         while !state.wide_open && state.inside > 0 && state.inside + bytes > IN_MEMORY_MAX {
-            state = self
-                .left
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            // The ledger may wait for the database, for hours: we are alive.
+            watchdog::still_alive();
+            let waited = self.left.wait_timeout(state, GATE_PAUSE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.inside += bytes;
     }

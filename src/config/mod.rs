@@ -124,6 +124,8 @@ pub struct Config {
     pub database: Database,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
+    /// Files of `conf.d` that this process may not read.
+    pub skipped: Vec<PathBuf>,
 }
 
 impl Config {
@@ -143,21 +145,22 @@ impl Config {
         })?;
         let mut document = Document::default();
         document.read(&file, &String::from_utf8_lossy(&text))?;
-        let mut warnings = Vec::new();
+        let mut skipped = Vec::new();
         for drop_in in drop_ins(&file)? {
             match std::fs::read(&drop_in) {
                 Ok(text) => document.read(&drop_in, &String::from_utf8_lossy(&text))?,
                 // Secrets in conf.d have tighter modes: what this process may not read is not
                 // for it.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => skipped.push(drop_in),
                 Err(error) => {
                     return Err(ConfigError(format!("{}: {error}", drop_in.display())));
                 }
             }
         }
-        warnings.extend(values::unknown_keys(&document));
+        let mut warnings = values::unknown_keys(&document);
         warnings.extend(values::exposed_secrets(&document, &file)?);
-        Config::from_document(file, &document, warnings)
+        let config = Config::from_document(file, &document, warnings)?;
+        Ok(Config { skipped, ..config })
     }
 
     /// Reads the files again and says in the log what a restart of the service would meet; what
@@ -184,6 +187,10 @@ impl Config {
     pub fn log_warnings(&self) {
         for warning in &self.warnings {
             log::warn!("event=config.warning text={}", escape::value(warning));
+        }
+        for file in &self.skipped {
+            let file = file.display().to_string();
+            log::info!("event=config.skipped file={}", escape::value(&file));
         }
     }
 
@@ -237,6 +244,7 @@ impl Config {
             },
             file,
             warnings,
+            skipped: Vec::new(),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! said about it.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
@@ -179,24 +180,30 @@ fn parse_bool(value: &str) -> Option<bool> {
 /// Keys that only the analyzer needs and nobody else may know.
 const SECRETS: &[(&str, &str)] = &[("database", "password"), ("hpfeeds", "secret")];
 
-/// A warning for each secret that stands in `file` itself, which both services read.
+/// A warning for each secret that stands in `file` itself, which both services read, or in a
+/// drop-in that everybody may read.
 pub fn exposed_secrets(document: &Document, file: &Path) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     for (section, name) in SECRETS {
         let default = keys::find(section, name).map_or("", |key| key.default);
         if let Some(entry) = document.get(section, name)?
-            && entry.file == file
+            && (entry.file == file || everybody_reads(&entry.file))
             && !["", default].contains(&entry.value.trim())
         {
             warnings.push(format!(
                 "{}:{}: [{section}] {name} is a secret, and the receiver reads this file too; \
-                 move it to conf.d/secrets.conf beside it, readable by the analyzer only",
+                 move it to conf.d/secrets.conf, readable by the analyzer only",
                 entry.file.display(),
                 entry.line
             ));
         }
     }
     Ok(warnings)
+}
+
+fn everybody_reads(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| metadata.mode() & 0o004 != 0)
 }
 
 /// A warning for each section and key that nothing declares.

@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::maildir::{Maildir, lock, named, sync_directory};
+use super::maildir::{Maildir, RECEIVER_LOCK, lock, named, own_file, sync_directory};
 use super::name::{Form, Namer, Origin, QueueName};
 use super::renewal;
 use super::watch::Watch;
@@ -84,6 +84,8 @@ impl Intake {
     /// Takes the lock and starts to watch. `WouldBlock` when another analyzer has the queue.
     pub fn open(maildir: Maildir) -> io::Result<Intake> {
         let lock = lock(&maildir.root().join(".analyzer.lock"))?;
+        // The receiver's, which may not make it where the queue is ours.
+        own_file(&maildir.root().join(RECEIVER_LOCK))?;
         let work = Work::open(maildir.root())?;
         let mut intake = Intake {
             maildir,
@@ -138,6 +140,10 @@ impl Intake {
                 continue;
             }
             if self.read_events()? || self.renew_directory()? {
+                // Events that are none of ours may come for ever.
+                if self.found.is_empty() && Instant::now() >= deadline {
+                    return Ok(Vec::new());
+                }
                 continue;
             }
             let until = deadline.min(self.next_walk);

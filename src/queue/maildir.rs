@@ -4,13 +4,13 @@
 //! `cur/` and the queue directory itself. A name in `new/` is durable once [`sync_directory`]
 //! returned for the directory it was renamed into.
 //!
-//! Receiver and analyzer may be two users who share the queue's group: what either makes here the
-//! other may change. Who else may look in is up to the directory above all of it, so that a
-//! sample, a second name of a queue file, is as open as the directory it is in.
+//! Receiver and analyzer may be two users who share the queue's group. The analyzer's owns the
+//! queue; the receiver's writes files into `tmp/` and `new/` and can put nothing in the place of
+//! these directories, for the one above is closed to it.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::name::QueueName;
@@ -21,9 +21,11 @@ pub struct Maildir {
     root: PathBuf,
 }
 
-/// Mode of a queue file. A hard link to a file of another user needs the right to write it
-/// (proc(5), `protected_hardlinks`).
-pub const FILE_MODE: u32 = 0o664;
+/// Keeps a second receiver from the queue.
+pub const RECEIVER_LOCK: &str = ".receiver.lock";
+
+/// Mode of a queue file: the analyzer reads it through the group.
+pub const FILE_MODE: u32 = 0o640;
 
 /// Mode of what several of our users write: the queue's directories, lists and locks (these
 /// without the `x`), and the embedded databases, which who only reads them must write to as well.
@@ -106,9 +108,8 @@ impl Maildir {
     }
 }
 
-/// Makes a directory and its parents, each with the owner and group of the directory it is put
-/// in (so that what root's commands make belongs to the service's user). A set-group-id bit is
-/// inherited, never asked for: the services may not (systemd's `RestrictSUIDSGID`).
+/// Makes a directory and its parents. A set-group-id bit is inherited, never asked for: the
+/// services may not (systemd's `RestrictSUIDSGID`).
 pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, mode).map_err(|error| named(path, &error))
 }
@@ -121,26 +122,10 @@ fn make_missing(path: &Path, mode: u32) -> io::Result<()> {
         make_directory(parent, mode)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {
-            inherit_owner(path)?;
-            path.parent().map_or(Ok(()), sync_directory)
-        }
+        Ok(()) => path.parent().map_or(Ok(()), sync_directory),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Gives a file or directory the owner and group of the directory it is in. Only root can, and
-/// only root need.
-pub fn inherit_owner(path: &Path) -> io::Result<()> {
-    let Some(parent) = path
-        .parent()
-        .filter(|_| rustix::process::geteuid().is_root())
-    else {
-        return Ok(());
-    };
-    let parent = fs::metadata(parent)?;
-    std::os::unix::fs::lchown(path, Some(parent.uid()), Some(parent.gid()))
 }
 
 /// An error of the file system with the path it concerns.
@@ -148,18 +133,38 @@ pub fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Creates a list, lock or database of ours, or opens it as it is, owned as its directory is.
+/// Creates a list, lock or database of ours, or opens it as it is. Nothing but a regular file.
 pub fn own_file(path: &Path) -> io::Result<File> {
-    let open = || -> io::Result<File> {
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .mode(SHARED & 0o666)
-            .open(path)?;
-        inherit_owner(path)?;
-        Ok(file)
-    };
-    open().map_err(|error| named(path, &error))
+    File::options()
+        .append(true)
+        .create(true)
+        .mode(SHARED & 0o666)
+        .custom_flags(open_flags())
+        .open(path)
+        .and_then(regular)
+        .map_err(|error| named(path, &error))
+}
+
+/// Opens a file that somebody else may have put there: follows no link, and waits for nobody, as
+/// it would at a named pipe.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(open_flags())
+        .open(path)
+        .and_then(regular)
+}
+
+fn open_flags() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("not a regular file"))
 }
 
 /// Takes a lock that ends with the process. `WouldBlock` when another has it.

@@ -53,8 +53,7 @@ pub fn renew(maildir: &Maildir, token: &str) -> io::Result<bool> {
 }
 
 /// Gives a fresh directory the rights of the old one; false where that cannot be. The receiver
-/// may be another user: what it could write it must be able to write again, by its user or by
-/// its group.
+/// may be another user: what it could write it must be able to write again.
 fn as_open(old: &fs::Metadata, fresh: &Path) -> io::Result<bool> {
     let rights = |of: &fs::Metadata| (of.gid(), of.mode());
     let mut now = fs::metadata(fresh)?;
@@ -64,8 +63,7 @@ fn as_open(old: &fs::Metadata, fresh: &Path) -> io::Result<bool> {
         let _ = fs::set_permissions(fresh, Permissions::from_mode(old.mode() & 0o7777));
         now = fs::metadata(fresh)?;
     }
-    let group_writes = old.mode() & 0o070 == 0o070;
-    Ok(rights(&now) == rights(old) && (now.uid() == old.uid() || group_writes))
+    Ok(rights(&now) == rights(old) && now.uid() == old.uid())
 }
 
 /// Finishes renewals that a death left half way.

@@ -21,11 +21,10 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::maildir::{FILE_MODE, Maildir, inherit_owner};
+use super::maildir::{FILE_MODE, Maildir};
 use super::name::{Namer, Origin, QueueName};
 use crate::logging::Rarely;
 use crate::timestamp::Timestamp;
-use crate::watchdog;
 
 /// Bytes of a message kept in memory before it goes to a file.
 pub const MEMORY_MAX: usize = 64 * 1024;
@@ -129,13 +128,8 @@ impl Incoming {
             return Err(error);
         }
         let ready = || -> io::Result<()> {
-            if let Some((file, path)) = &self.file {
-                if let Some(at) = self.modified {
-                    file.set_modified(at)?;
-                }
-                if self.spool.give_away {
-                    inherit_owner(path)?;
-                }
+            if let (Some((file, _)), Some(at)) = (&self.file, self.modified) {
+                file.set_modified(at)?;
             }
             Ok(())
         };
@@ -160,8 +154,6 @@ struct Shared {
     maildir: Maildir,
     namer: Namer,
     prefix: &'static str,
-    /// Files must be given to the owner of the directory: this is root, and it is not root's.
-    give_away: bool,
 }
 
 /// The threads that make messages durable.
@@ -191,10 +183,7 @@ impl Spool {
     }
 
     fn start_with_prefix(maildir: Maildir, prefix: &'static str) -> io::Result<Spool> {
-        let tmp = std::fs::metadata(maildir.tmp())?;
-        let us = (rustix::process::geteuid(), rustix::process::getegid());
         let shared = Arc::new(Shared {
-            give_away: us.0.is_root() && (tmp.uid(), tmp.gid()) != (us.0.as_raw(), us.1.as_raw()),
             maildir,
             namer: Namer::new(),
             prefix,
@@ -271,7 +260,6 @@ struct Member {
 /// The first thread: writes each message as it comes, while the second syncs those before it.
 fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sender<Member>) {
     for (message, answer) in jobs {
-        let _busy = watchdog::busy();
         if let Some(member) = write(shared, message, answer)
             && written.send(member).is_err()
         {
@@ -284,7 +272,6 @@ fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sen
 fn commit_all(shared: &Shared, written: &Receiver<Member>) {
     let mut failed = Rarely::default();
     while let Ok(first) = written.recv() {
-        let _busy = watchdog::busy();
         let rest = written.try_iter().take(GROUP_MAX - 1);
         let group = std::iter::once(first).chain(rest).collect();
         commit(shared, group, &mut failed);

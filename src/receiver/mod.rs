@@ -93,7 +93,7 @@ fn raise_file_limit() {
 /// One receiver per queue: another one's files in `tmp/` are not leftovers.
 fn lock(maildir: &Maildir) -> Result<File, Failure> {
     let queue = maildir.root();
-    maildir::lock(&queue.join(".receiver.lock")).map_err(|error| {
+    maildir::lock(&queue.join(maildir::RECEIVER_LOCK)).map_err(|error| {
         if error.kind() != io::ErrorKind::WouldBlock {
             return Failure::new(Exit::CantCreate, error.to_string());
         }

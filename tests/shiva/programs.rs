@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -433,11 +434,11 @@ fn a_secret_in_the_file_that_both_services_read_is_warned_about() {
     );
     let rig = Rig::new();
     fs::create_dir(rig.path("conf.d")).unwrap();
-    fs::write(
-        rig.path("conf.d/secrets.conf"),
-        "[database]\npassword : hunter2\n",
-    )
-    .unwrap();
+    let secrets = rig.path("conf.d/secrets.conf");
+    fs::write(&secrets, "[database]\npassword : hunter2\n").unwrap();
+    let said = rig.ok("shiva-analyzer", &["--check-config"]);
+    assert!(said.contains("[database] password is a secret"), "{said}");
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o640)).unwrap();
     let said = rig.ok("shiva-analyzer", &["--check-config"]);
     assert!(!said.contains("password"), "{said}");
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Engine, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, WindowStore};
-use crate::queue::maildir::{SHARED, inherit_owner, lock, make_directory, own_file};
+use crate::queue::maildir::{SHARED, lock, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
 use main_store::SqliteMain;
@@ -252,30 +252,7 @@ fn create(
         transaction.commit()?;
         Ok(true)
     };
-    let made = make().map_err(|error| errors.of(&error))?;
-    if made {
-        let owned = |suffix: &str| {
-            let mut path = file.as_os_str().to_owned();
-            path.push(suffix);
-            let path = PathBuf::from(path);
-            if path.exists() {
-                inherit_owner(&path)
-            } else {
-                Ok(())
-            }
-        };
-        ["", "-wal", "-shm"]
-            .into_iter()
-            .try_for_each(owned)
-            .map_err(|error| StoreError {
-                kind: StoreErrorKind::Unavailable,
-                what: format!(
-                    "cannot give {} to its directory's owner: {error}",
-                    file.display()
-                ),
-            })?;
-    }
-    Ok(made)
+    make().map_err(|error| errors.of(&error))
 }
 
 /// SQLite's integers are signed; no count of ours comes near the difference.
