@@ -206,7 +206,7 @@ pub fn files_under(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
