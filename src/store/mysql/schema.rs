@@ -72,12 +72,14 @@ pub(super) fn plan(options: &Options) -> Result<Vec<String>> {
 }
 
 fn run(options: &Options, dry: bool) -> Result<(Vec<Made>, Vec<String>)> {
-    let mut connection = connect(options)?;
+    let mut locked = connect(options)?;
     if !dry {
-        wait_for_others(&mut connection, options)?;
+        wait_for_others(&mut locked, options)?;
     }
     let (mut made, mut statements) = (Vec::new(), Vec::new());
     for (database, migrations) in [(&options.window, WINDOW), (&options.main, MAIN)] {
+        // Its own, for a prepared statement stays with the database that it was prepared in.
+        let mut connection = connect(options)?;
         let mut work = Work::new(&mut connection, options, database, dry);
         upgrade(&mut work, migrations)?;
         let (parts, done) = work.done();
@@ -97,6 +99,7 @@ fn upgrade(work: &mut Work<'_>, migrations: &[Migration]) -> Result<()> {
         .peekable();
     if left.peek().is_none() {
         let all = work.database.clone();
+        work.remark(&format!("{all}: {UNCHANGED}"));
         work.say(all, false, UNCHANGED);
     }
     for migration in left {

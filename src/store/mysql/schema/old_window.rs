@@ -14,6 +14,9 @@ use crate::timestamp::Timestamp;
 /// The first SHIVA's tables.
 const OLD: &[&str] = &["spam", "attachments", "links", "sensors"];
 
+/// Characters of the analyzer's name that its drawn name begins with.
+const NAME_MAX: usize = 128;
+
 const SPAM: &str = "INSERT INTO spam (`window`, seq, id, ssdeep, `to`, `from`, textMessage, \
     htmlMessage, subject, headers, sourceIP, sensorID, firstSeen, lastSeen, relayCounter, \
     relayTime, totalCounter, length, bodyChars, hasText, user, sample)
@@ -159,7 +162,8 @@ pub(super) fn take_over(work: &mut Work<'_>) -> Result<()> {
         let open = "INSERT INTO windows (number, opened) VALUES (1, ?)";
         work.execute_with(open, (&now,))?;
     }
-    let name = format!("{}.{}", work.options.analyzer, Namer::new().temporary());
+    let host: String = work.options.analyzer.chars().take(NAME_MAX).collect();
+    let name = format!("{host}.{}", Namer::new().temporary());
     work.execute_with("INSERT INTO analyzer VALUES (?)", (name,))?;
     work.execute("COMMIT")?;
     if records > 0 && !work.is_dry() {
