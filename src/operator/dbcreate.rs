@@ -6,7 +6,7 @@ use crate::exit::Failure;
 
 /// Makes what is missing and says what it did. Run twice, it changes nothing.
 pub fn run(config: &Config) -> Result<(), Failure> {
-    let stores = stores(config)?;
+    let stores = stores(config);
     let parts = stores.create()?;
     // What was there must be of this version, too.
     stores.windows()?;

@@ -6,11 +6,12 @@
 //! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
 //! the operator's questions over both.
 //!
-//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`]), and `sql/` holds their
+//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`], [`mysql`]), and `sql/` holds their
 //! schemas. An engine fails with a [`StoreError`], whose kind says what the caller does: wait, or
 //! look for the mail whose content was refused.
 
 pub mod bounds;
+pub mod mysql;
 pub mod record;
 pub mod sqlite;
 
@@ -68,6 +69,10 @@ pub struct Made {
 pub trait Engine: Send + Sync {
     /// Makes what is missing of both stores; says of each part whether it was.
     fn create(&self) -> Result<Vec<Made>>;
+
+    /// What the analyzer makes by itself when it starts: embedded stores. Databases on a server
+    /// are made by `shiva-dbcreate`, by whoever may.
+    fn prepare(&self) -> Result<()>;
 
     /// The window store, for its one analyzer: `Taken` where another one has it. It is its own
     /// until the store is dropped.
