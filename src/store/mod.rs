@@ -6,7 +6,7 @@
 //! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
 //! the operator's questions over both.
 //!
-//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`]), and `sql/` holds their
+//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`], [`mysql`]), and `sql/` holds their
 //! schemas. An engine fails with a [`StoreError`], whose kind says what the caller does: wait, or
 //! look for the mail whose content was refused.
 
@@ -81,6 +81,10 @@ pub trait Engine: Send + Sync {
     /// The statements that [`create`](Engine::create) would execute now, for a reader. Changes
     /// nothing.
     fn plan(&self) -> Result<Vec<String>>;
+
+    /// What the analyzer makes by itself when it starts: embedded stores. Databases on a server
+    /// are made by `shiva-dbcreate`, by whoever may.
+    fn prepare(&self) -> Result<()>;
 
     /// The window store, for its one analyzer: `Taken` where another one has it. It is its own
     /// until the store is dropped.

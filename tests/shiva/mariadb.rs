@@ -15,6 +15,7 @@ use std::sync::{Mutex, OnceLock};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+use shiva::store::mysql::{Options, Tls};
 
 use crate::rig::{free_port, wait_until};
 
@@ -127,12 +128,6 @@ impl MariaDb {
         Conn::new(options)
     }
 
-    /// Names for a database that no other test has; not made.
-    pub fn fresh_name(prefix: &str) -> String {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        format!("{prefix}_{}", LAST.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Ends the server as its operator would (SIGTERM), and waits.
     pub fn stop(&self) {
         self.end("TERM");
@@ -195,6 +190,53 @@ impl Drop for MariaDb {
             let _ = keeper.wait();
         }
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Names of a pair of databases that no other test has. Dropped, the databases are, too.
+pub struct Databases<'s> {
+    server: &'s MariaDb,
+    pub main: String,
+    pub window: String,
+}
+
+impl Databases<'_> {
+    /// Names only: nothing is made.
+    pub fn fresh(server: &MariaDb) -> Databases<'_> {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        Databases {
+            server,
+            main: format!("Shiva_{number}"),
+            window: format!("ShivaTemp_{number}"),
+        }
+    }
+
+    /// How the engine reaches them, as root.
+    pub fn options(&self) -> Options {
+        Options {
+            host: "localhost".into(),
+            port: self.server.port(),
+            socket: None,
+            user: "root".into(),
+            password: String::new(),
+            tls: Tls::Off,
+            main: self.main.clone(),
+            window: self.window.clone(),
+            analyzer: "analyzer".into(),
+            keep_bodies: true,
+        }
+    }
+}
+
+impl Drop for Databases<'_> {
+    fn drop(&mut self) {
+        // The server may be down, and has the databases in its own directory.
+        if let Ok(mut root) = self.server.connect("root", "") {
+            for name in [&self.main, &self.window] {
+                let _ = root.query_drop(format!("DROP DATABASE IF EXISTS {name}"));
+            }
+        }
     }
 }
 

@@ -121,6 +121,10 @@ impl Engine for Sqlite {
         Ok(plan)
     }
 
+    fn prepare(&self) -> Result<()> {
+        self.create().map(drop)
+    }
+
     fn own_windows(&self) -> Result<Box<dyn WindowStore>> {
         self.make_directory()?;
         let lock = lock(&self.directory.join(".analyzer.lock")).map_err(|error| {
