@@ -10,6 +10,8 @@ mod hostile;
 mod hostile_queue;
 mod index_is_exact;
 mod mariadb;
+mod mariadb_outage;
+mod mariadb_programs;
 mod message;
 mod programs;
 mod rig;

@@ -15,7 +15,8 @@ use std::sync::{Mutex, OnceLock};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
-use shiva::store::mysql::{Options, Tls};
+use shiva::store::Engine;
+use shiva::store::mysql::{Mysql, Options, Tls};
 
 use crate::rig::{free_port, wait_until};
 
@@ -201,6 +202,11 @@ pub struct Databases<'s> {
 }
 
 impl Databases<'_> {
+    /// The server they are on.
+    pub fn server(&self) -> &MariaDb {
+        self.server
+    }
+
     /// Names only: nothing is made.
     pub fn fresh(server: &MariaDb) -> Databases<'_> {
         static LAST: AtomicU32 = AtomicU32::new(0);
@@ -227,6 +233,90 @@ impl Databases<'_> {
             keep_bodies: true,
         }
     }
+}
+
+/// An account on the server.
+pub struct Account {
+    pub user: String,
+    pub password: String,
+}
+
+impl Databases<'_> {
+    /// An account for these databases with the rights that shiva.conf(5) says are enough: for the
+    /// analyzer, or for `shiva-dbcreate`.
+    pub fn account(&self, rights: Rights) -> Account {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let account = Account {
+            user: format!("shiva{number}"),
+            password: format!("pass'{number}\\\\"),
+        };
+        let user = &account.user;
+        let mut root = self.server.root();
+        // A quote and a backslash in a statement.
+        let password = format!("pass''{number}\\\\\\\\");
+        root.query_drop(format!("CREATE USER {user}@'%' IDENTIFIED BY '{password}'"))
+            .unwrap();
+        for grant in grants(rights) {
+            let grant = grant
+                .replace("ShivaTemp.", &format!("{}.", self.window))
+                .replace("Shiva.", &format!("{}.", self.main))
+                .replace("shiva@localhost", &format!("{user}@'%'"));
+            root.query_drop(grant).unwrap();
+        }
+        account
+    }
+
+    /// Lines of a configuration that mean these databases.
+    pub fn config(&self, account: &Account) -> String {
+        self.config_at(account, self.server.port())
+    }
+
+    /// The same, by way of another port.
+    pub fn config_at(&self, account: &Account, port: u16) -> String {
+        format!(
+            "[database]\nengine : mysql\nport : {port}\nuser : {}\npassword : {}\nmaindb : \
+             {}\ntempdb : {}\n",
+            account.user, account.password, self.main, self.window
+        )
+    }
+
+    /// Makes the databases.
+    pub fn make(&self) {
+        Mysql::new(self.options()).create().unwrap();
+    }
+
+    /// One value from the main database; `{m}` is its name.
+    pub fn value<T: mysql::prelude::FromValue>(&self, query: &str) -> T {
+        self.server.value(&query.replace("{m}", &self.main))
+    }
+}
+
+/// Whose rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    Analyzer,
+    Dbcreate,
+}
+
+/// The statements that shiva.conf(5) gives.
+fn grants(rights: Rights) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/shiva.conf.5");
+    let page = fs::read_to_string(page).unwrap();
+    let part = page.split(".Sh MYSQL AND MARIADB").nth(1).unwrap();
+    let part = part.split("\n.Sh ").next().unwrap();
+    let mut grants = part.split("\nGRANT ").skip(1).map(|rest| {
+        let statement = rest.split(';').next().unwrap();
+        format!("GRANT {}", statement.replace('\n', " "))
+    });
+    let (analyzer, dbcreate): (Vec<_>, Vec<_>) =
+        grants.by_ref().partition(|grant| !grant.contains("CREATE"));
+    let wanted = match rights {
+        Rights::Analyzer => analyzer,
+        Rights::Dbcreate => dbcreate,
+    };
+    assert_eq!(wanted.len(), 2, "{wanted:?}");
+    wanted
 }
 
 impl Drop for Databases<'_> {
