@@ -97,6 +97,16 @@ impl Fault {
         }
     }
 
+    /// Whether the connection is as good as before.
+    pub(super) fn keeps_connection(&self) -> bool {
+        match self {
+            Fault::Store(_) => true,
+            Fault::Sql(_) => {
+                self.is_conflict() || self.code().is_some_and(|code| REFUSED.contains(&code))
+            }
+        }
+    }
+
     /// Whether the server could not be reached at all.
     fn cannot_connect(&self) -> bool {
         matches!(

@@ -139,9 +139,10 @@ impl Link {
         work(session)
     }
 
-    /// Ends a transaction that failed; a connection of which nothing is certain is given up.
+    /// Ends a transaction that failed. A connection is kept only where the failure says nothing
+    /// about it: rights that were given back meanwhile, for one, count from the next on.
     fn settle(&mut self, fault: &Fault) {
-        let usable = !fault.lost_connection()
+        let usable = fault.keeps_connection()
             && self
                 .session
                 .as_mut()
