@@ -53,6 +53,9 @@ pub struct AnalyzerCli {
 pub struct DbcreateCli {
     #[command(flatten)]
     common: Common,
+    /// Print the SQL that would be executed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What the spam honeypot found.
@@ -144,7 +147,7 @@ pub fn analyzer() -> ExitCode {
 pub fn dbcreate() -> ExitCode {
     program("shiva-dbcreate", |cli: DbcreateCli| {
         match load(&cli.common)? {
-            Some(config) => dbcreate::run(&config),
+            Some(config) => dbcreate::run(&config, cli.dry_run),
             None => Ok(()),
         }
     })

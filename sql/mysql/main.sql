@@ -5,8 +5,9 @@
 -- case (utf8mb4_general_ci), as it did. All else compares as bytes; values that may end in spaces
 -- are told apart by hash, the MD5 of the value's bytes. Times are UTC.
 --
--- In rows that came from the first SHIVA any column but a key may be NULL, and a date may be
--- 0000-00-00. There sha256 and size of a part are NULL: md5 tells its content.
+-- Where a table had columns in the first SHIVA, they stand first and in their order. In rows that
+-- came from it any column but a key may be NULL, and a date may be 0000-00-00; sha256 and size of
+-- a part are NULL there, and md5 tells its content.
 --
 -- shiva-dbcreate executes these statements one by one in the database it made. It reads them,
 -- too: an older table is compared with them column by column, key by key. So each column and each
@@ -32,7 +33,6 @@ CREATE TABLE IF NOT EXISTS taking_in (
 -- seq numbers the records in the order they came in.
 CREATE TABLE IF NOT EXISTS spam (
     id CHAR(32) NOT NULL,
-    seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     `from` VARCHAR(4096) COLLATE utf8mb4_general_ci NULL,
     subject VARCHAR(4096) COLLATE utf8mb4_general_ci NULL,
     `to` LONGTEXT COLLATE utf8mb4_general_ci NULL,
@@ -42,8 +42,9 @@ CREATE TABLE IF NOT EXISTS spam (
     ssdeep VARCHAR(255) NULL,
     headers MEDIUMTEXT COLLATE utf8mb4_general_ci NULL,
     length BIGINT NULL,
-    bodyChars BIGINT NOT NULL DEFAULT 0,
     user TEXT COLLATE utf8mb4_general_ci NULL,
+    seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    bodyChars BIGINT NOT NULL DEFAULT 0,
     sample TEXT NULL,
     PRIMARY KEY (id),
     UNIQUE KEY spam_seq (seq),
@@ -136,8 +137,8 @@ CREATE TABLE IF NOT EXISTS inline (
     md5 CHAR(32) COLLATE utf8mb4_general_ci NULL,
     inline_file_name VARCHAR(1024) COLLATE utf8mb4_general_ci NULL,
     inline_file_path MEDIUMTEXT COLLATE utf8mb4_general_ci NULL,
-    inline_file_type VARCHAR(256) COLLATE utf8mb4_general_ci NULL,
     spam_id CHAR(32) NULL,
+    inline_file_type VARCHAR(256) COLLATE utf8mb4_general_ci NULL,
     sha256 CHAR(64) NULL,
     size BIGINT UNSIGNED NULL,
     PRIMARY KEY (id),

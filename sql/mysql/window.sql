@@ -60,7 +60,8 @@ CREATE TABLE IF NOT EXISTS spam (
     UNIQUE KEY spam_id (`window`, id)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- hash is that of file_name. sha256 is empty and size 0 in rows that came from the first SHIVA.
+-- hash is that of file_name. In rows that came from the first SHIVA sha256 is empty and size 0;
+-- attachmentFileMd5 tells the content, and hash is that of both.
 CREATE TABLE IF NOT EXISTS attachments (
     `window` BIGINT UNSIGNED NOT NULL,
     seq BIGINT UNSIGNED NOT NULL,

@@ -9,6 +9,7 @@ mod exactly_once;
 mod hostile;
 mod hostile_queue;
 mod index_is_exact;
+mod legacy;
 mod mariadb;
 mod mariadb_outage;
 mod mariadb_programs;

@@ -129,6 +129,12 @@ impl MariaDb {
         Conn::new(options)
     }
 
+    /// A name that nothing else on a server of the tests has.
+    pub fn fresh_name(prefix: &str) -> String {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        format!("{prefix}_{}", LAST.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Ends the server as its operator would (SIGTERM), and waits.
     pub fn stop(&self) {
         self.end("TERM");
@@ -209,12 +215,10 @@ impl Databases<'_> {
 
     /// Names only: nothing is made.
     pub fn fresh(server: &MariaDb) -> Databases<'_> {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
         Databases {
             server,
-            main: format!("Shiva_{number}"),
-            window: format!("ShivaTemp_{number}"),
+            main: MariaDb::fresh_name("Shiva"),
+            window: MariaDb::fresh_name("ShivaTemp"),
         }
     }
 
@@ -245,18 +249,17 @@ impl Databases<'_> {
     /// An account for these databases with the rights that shiva.conf(5) says are enough: for the
     /// analyzer, or for `shiva-dbcreate`.
     pub fn account(&self, rights: Rights) -> Account {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let account = Account {
-            user: format!("shiva{number}"),
-            password: format!("pass'{number}\\\\"),
-        };
+        let user = MariaDb::fresh_name("shiva");
+        // A quote and a backslash, and how they stand in a statement.
+        let password = "pass'\\word".to_owned();
+        let in_statement = r"pass''\\word";
+        let account = Account { user, password };
         let user = &account.user;
         let mut root = self.server.root();
-        // A quote and a backslash in a statement.
-        let password = format!("pass''{number}\\\\\\\\");
-        root.query_drop(format!("CREATE USER {user}@'%' IDENTIFIED BY '{password}'"))
-            .unwrap();
+        root.query_drop(format!(
+            "CREATE USER {user}@'%' IDENTIFIED BY '{in_statement}'"
+        ))
+        .unwrap();
         for grant in grants(rights) {
             let grant = grant
                 .replace("ShivaTemp.", &format!("{}.", self.window))

@@ -89,6 +89,10 @@ impl Engine for Mysql {
         schema::create(&self.options)
     }
 
+    fn plan(&self) -> Result<Vec<String>> {
+        schema::plan(&self.options)
+    }
+
     fn prepare(&self) -> Result<()> {
         Ok(()) // the analyzer may not make databases
     }

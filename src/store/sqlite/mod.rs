@@ -15,7 +15,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Engine, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, WindowStore};
+use super::{
+    Engine, MADE, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, UNCHANGED,
+    WindowStore,
+};
 use crate::queue::maildir::{SHARED, inherit_owner, lock, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
@@ -92,6 +95,7 @@ impl Engine for Sqlite {
         let made = |file: PathBuf, now| Made {
             what: file.display().to_string(),
             now,
+            done: if now { MADE } else { UNCHANGED }.to_owned(),
         };
         Ok(vec![
             made(self.window_file(), window),
@@ -101,6 +105,24 @@ impl Engine for Sqlite {
 
     fn prepare(&self) -> Result<()> {
         self.create().map(drop)
+    }
+
+    fn plan(&self) -> Result<Vec<String>> {
+        let mut plan = Vec::new();
+        for (file, schema) in [
+            (self.window_file(), WINDOW_SCHEMA),
+            (self.main_file(), MAIN_SCHEMA),
+        ] {
+            match open(&file, true) {
+                Ok(_) => plan.push(format!("-- {}: {UNCHANGED}", file.display())),
+                Err(error) if error.kind == StoreErrorKind::Missing => {
+                    plan.push(format!("-- {}", file.display()));
+                    plan.push(schema.trim_end().trim_end_matches(';').to_owned());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(plan)
     }
 
     fn own_windows(&self) -> Result<Box<dyn WindowStore>> {
