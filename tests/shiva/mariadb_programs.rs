@@ -1,10 +1,11 @@
 //! The programs on a MariaDB server, on the rights that shiva.conf(5) says are enough.
 
 use std::fs;
+use std::process::Command;
 
 use crate::exactly_once::{ANALYZER_POINTS, check_findings, fill};
 use crate::mariadb::{Databases, MariaDb, Rights};
-use crate::rig::{Rig, finish, wait_until};
+use crate::rig::{Rig, files_under, finish, wait_until};
 
 /// An installation on fresh databases, which `shiva-dbcreate` has made.
 fn installed(databases: &Databases<'_>) -> Rig {
@@ -98,12 +99,7 @@ fn what_is_missing_or_forbidden_is_said_with_its_remedy() {
     let databases = Databases::fresh(MariaDb::shared());
     let account = databases.account(Rights::Analyzer);
     let rig = Rig::with(&databases.config(&account));
-    let refused = |remedy: &str| {
-        let output = finish(rig.command("shiva").arg("report"));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(69), "{errors}");
-        assert!(errors.contains(remedy), "{errors}");
-    };
+    let refused = |remedy: &str| refused(&rig, remedy);
     refused("shiva-dbcreate");
     databases.make();
     rig.ok("shiva", &["report"]);
@@ -120,18 +116,107 @@ fn what_is_missing_or_forbidden_is_said_with_its_remedy() {
 }
 
 #[test]
-fn a_socket_and_encryption_lead_to_the_server_too() {
+fn a_socket_leads_to_the_server_too() {
     let databases = Databases::fresh(MariaDb::shared());
     let rig = installed(&databases);
-    let text = fs::read_to_string(rig.path("shiva.conf")).unwrap();
     let socket = MariaDb::shared().socket();
-    let by_socket = format!("{text}port : 1\nsocket : {}\n", socket.display());
-    fs::write(rig.path("shiva.conf"), by_socket).unwrap();
+    add_to(&rig, &format!("port : 1\nsocket : {}\n", socket.display()));
     assert_eq!(rig.total("spams"), 0);
-    // This server has no certificate: what must be encrypted is not said in the clear.
-    fs::write(rig.path("shiva.conf"), text + "tls : on\n").unwrap();
+}
+
+fn add_to(rig: &Rig, lines: &str) {
+    let text = fs::read_to_string(rig.path("shiva.conf")).unwrap();
+    fs::write(rig.path("shiva.conf"), text + lines).unwrap();
+}
+
+/// `shiva report` must fail, and say this.
+fn refused(rig: &Rig, words: &str) {
     let output = finish(rig.command("shiva").arg("report"));
-    assert_eq!(output.status.code(), Some(69));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("secure connection"), "{errors}");
+    assert_eq!(output.status.code(), Some(69), "{errors}");
+    assert!(errors.contains(words), "{errors}");
+}
+
+#[test]
+fn what_must_be_encrypted_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    let (key, certificate) = (file("key"), file("certificate"));
+    let made = finish(Command::new("openssl").args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=db.example",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ]));
+    assert!(made.status.success(), "{made:?}");
+    let (key, certificate) = (
+        format!("--ssl-key={key}"),
+        format!("--ssl-cert={certificate}"),
+    );
+    let server = MariaDb::start(&[&key, &certificate]);
+    let databases = Databases::fresh(&server);
+    let rig = installed(&databases);
+    server.sql(&["SET GLOBAL require_secure_transport = ON"]);
+    refused(&rig, "Access denied");
+    add_to(&rig, "tls : on\n");
+    assert_eq!(rig.total("spams"), 0);
+    add_to(&rig, "tls : verify\n");
+    refused(&rig, "certificate");
+    // A server that does not encrypt is not spoken to in the clear.
+    let plain = Databases::fresh(MariaDb::shared());
+    let rig = installed(&plain);
+    add_to(&rig, "tls : on\n");
+    refused(&rig, "secure connection");
+}
+
+#[test]
+fn a_mail_that_the_server_refuses_is_set_aside_alone() {
+    let databases = Databases::fresh(MariaDb::shared());
+    let rig = installed(&databases);
+    let narrow = format!(
+        "ALTER TABLE {}.spam MODIFY subject VARCHAR(100)",
+        databases.window
+    );
+    MariaDb::shared().sql(&[&narrow]);
+    for n in 0..40 {
+        let subject = "long ".repeat(if n == 17 { 30 } else { 1 });
+        let message = format!("Subject: {subject}{n}\r\n\r\n{n}\r\n");
+        rig.drop_file(&format!("{n}.eml"), message.as_bytes());
+    }
+    rig.once();
+    assert_eq!((rig.total("spams"), rig.total("undeliverable")), (39, 1));
+    let aside = files_under(&rig.path("undeliverable"));
+    assert!(fs::read_to_string(&aside[0]).unwrap().contains("long long"));
+    assert!(
+        fs::read_to_string(&aside[1])
+            .unwrap()
+            .contains("the database refused")
+    );
+}
+
+#[test]
+fn a_server_that_takes_small_packets_gets_small_packets() {
+    let server = MariaDb::start(&["--max-allowed-packet=1M"]);
+    let databases = Databases::fresh(&server);
+    let rig = installed(&databases);
+    for n in 0..10 {
+        let line = format!("{n} a line of a long message that nobody reads to its end\r\n");
+        let body = line.repeat(3_000_000 / line.len());
+        let message = format!("Subject: large {n}\r\n\r\n{body}");
+        rig.drop_file(&format!("{n}.eml"), message.as_bytes());
+    }
+    rig.once();
+    assert_eq!((rig.total("spams"), rig.total("undeliverable")), (10, 0));
+    let cut =
+        "SELECT MIN(LENGTH(textMessage)) FROM {m}.spam WHERE textMessage LIKE '%[cut by SHIVA]'";
+    assert!(databases.value::<u64>(cut) > 300_000);
 }

@@ -201,6 +201,10 @@ impl<'a> Place<'a> {
             ),
             _ if is(FULL) => (Unavailable, "; make room on the server's disk"),
             _ if is(READ_ONLY) => (Unavailable, "; make the server writable"),
+            1205 => (
+                Unavailable,
+                "; another analyzer takes a window in, or another program keeps rows locked",
+            ),
             1062 => (
                 Unavailable,
                 "; has another program written to the database? Restart the analyzer",

@@ -17,6 +17,7 @@ use mysql::{Conn, OptsBuilder, SslOpts};
 use super::fault::{Fault, Place, Tried};
 use super::{Options, Tls, rows, schema};
 use crate::store::{Result, StoreError, StoreErrorKind};
+use crate::watchdog;
 
 /// How long to wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ impl Link {
         let mut lost = false;
         let mut conflicts = 0;
         loop {
+            watchdog::still_alive();
             let kept = self.session.is_some();
             let fault = match self.attempt(&mut work) {
                 Ok(value) => return Ok(value),
