@@ -78,13 +78,13 @@ pub trait Engine: Send + Sync {
     /// done.
     fn create(&self) -> Result<Vec<Made>>;
 
-    /// What the analyzer makes by itself when it starts: embedded stores. Databases on a server
-    /// are made by `shiva-dbcreate`, by whoever may.
-    fn prepare(&self) -> Result<()>;
-
     /// The statements that [`create`](Engine::create) would execute now, for a reader. Changes
     /// nothing.
     fn plan(&self) -> Result<Vec<String>>;
+
+    /// What the analyzer makes by itself when it starts: embedded stores. Databases on a server
+    /// are made by `shiva-dbcreate`, by whoever may.
+    fn prepare(&self) -> Result<()>;
 
     /// The window store, for its one analyzer: `Taken` where another one has it. It is its own
     /// until the store is dropped.

@@ -2,13 +2,13 @@
 //!
 //! `legacy/` holds the first SHIVA's tables with their types and character sets, and awkward rows.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
 
-use crate::mariadb::MariaDb;
+use crate::mariadb::{Databases, MariaDb};
 use crate::rig::Rig;
 
 const MAIN: &str = include_str!("legacy/main.sql");
@@ -68,6 +68,7 @@ struct Old<'s> {
     main: String,
     window: String,
     rig: Rig,
+    _databases: Databases<'s>,
 }
 
 impl<'s> Old<'s> {
@@ -95,7 +96,8 @@ impl<'s> Old<'s> {
 
     /// No databases yet.
     fn empty(server: &'s MariaDb) -> Old<'s> {
-        let (main, window) = (MariaDb::fresh_name("old"), MariaDb::fresh_name("oldtemp"));
+        let databases = Databases::fresh(server);
+        let (main, window) = (databases.main.clone(), databases.window.clone());
         let rig = Rig::with(&format!(
             "engine : mysql\nsocket : {}\nuser : root\npassword :\nmaindb : {main}\ntempdb : \
              {window}\n",
@@ -106,6 +108,7 @@ impl<'s> Old<'s> {
             main,
             window,
             rig,
+            _databases: databases,
         }
     }
 
@@ -160,19 +163,15 @@ impl<'s> Old<'s> {
         for database in [&self.main, &self.window] {
             for table in self.rows(database, "SHOW TABLES") {
                 let table: String = mysql::from_value(table[0].clone());
-                let of = |columns: &str, order: &str| {
-                    self.rows(
-                        database,
-                        &format!("SELECT {columns} FROM {table} ORDER BY {order}"),
-                    )
+                let columns = match table.as_str() {
+                    "analyzer" => "COUNT(*)",
+                    "windows" => "number, closed IS NULL",
+                    "recipient_spam" => "spam_id, date, recipient, hash",
+                    "user_spam" => "spam_id, date, user, hash",
+                    _ => "*",
                 };
-                let rows = match table.as_str() {
-                    "analyzer" => of("COUNT(*)", "1"),
-                    "windows" => of("number, closed IS NULL", "1"),
-                    "recipient_spam" => of("spam_id, date, recipient, hash", "spam_id, hash"),
-                    "user_spam" => of("spam_id, date, user, hash", "spam_id, hash"),
-                    _ => of("*", "1, 2"),
-                };
+                let mut rows = self.rows(database, &format!("SELECT {columns} FROM {table}"));
+                rows.sort_by_cached_key(|row| format!("{row:?}"));
                 let keys = self.rows(
                     database,
                     &format!(
@@ -195,16 +194,6 @@ impl<'s> Old<'s> {
     /// As [`Old::dbcreate`], which must succeed; returns what it printed.
     fn upgrade(&self) -> String {
         self.rig.ok("shiva-dbcreate", &[])
-    }
-}
-
-impl Drop for Old<'_> {
-    fn drop(&mut self) {
-        if let Ok(mut root) = self.server.connect("root", "") {
-            for database in [&self.main, &self.window] {
-                let _ = root.query_drop(format!("DROP DATABASE IF EXISTS {database}"));
-            }
-        }
     }
 }
 
@@ -386,6 +375,87 @@ fn what_a_stopped_analyzer_left_waits_as_a_window() {
     assert_eq!(ask("SELECT COUNT(*) FROM analyzer"), "1");
 }
 
+/// A spam of the first SHIVA in its main database, and what its stopped analyzer had of it.
+fn put_known_spam(old: &Old<'_>, id: &str, subject: &str, body: &str) {
+    let length = subject.len() + body.len();
+    let digest = libfuzzy::hash(format!("{body} {subject}")).unwrap();
+    let mut root = old.root();
+    root.exec_drop(
+        format!(
+            "INSERT INTO {}.spam (id, subject, textMessage, totalCounter, ssdeep, length) VALUES \
+             (?, ?, ?, 40, ?, ?)",
+            old.main
+        ),
+        (id, subject, body, &digest, length),
+    )
+    .unwrap();
+    root.exec_drop(
+        format!(
+            "INSERT INTO {}.spam (id, subject, textMessage, totalCounter, ssdeep, length, \
+             firstSeen, sourceIP, sensorID, `to`) VALUES (?, ?, ?, 2, ?, ?, '2013-06-01 01:02:03', \
+             '10.9.8.7, 10.9.8.6', 'shiva', 'a@x.example')",
+            old.window
+        ),
+        (
+            "0123456789abcdef0123456789abcdef",
+            subject,
+            format!("{body}!"),
+            &digest,
+            length + 1,
+        ),
+    )
+    .unwrap();
+    root.query_drop(format!(
+        "INSERT INTO {0}.attachments (spam_id, file_name, attach_type, attachmentFileMd5) VALUES \
+         ('0123456789abcdef0123456789abcdef', 'same.exe', 'attach', MD5('one')), \
+         ('0123456789abcdef0123456789abcdef', 'same.exe', 'attach', MD5('two'))",
+        old.window
+    ))
+    .unwrap();
+}
+
+#[test]
+fn what_comes_after_an_upgrade_goes_into_the_old_records() {
+    let old = Old::new(MariaDb::shared());
+    let body: String = (0..60)
+        .map(|n| format!("Line {} of a letter\n", n * n * 7919))
+        .collect();
+    let id = "ffffffffffffffffffffffffffffffff";
+    put_known_spam(&old, id, "Hello there", &body);
+    old.upgrade();
+    let ask = |query: &str| old.value(&old.main, query).unwrap();
+    let records: u64 = ask("SELECT COUNT(*) FROM spam").parse().unwrap();
+    // A new copy, a little different: matches the old record by its fingerprint.
+    let mail = format!("Subject: Hello there\r\n\r\n{}", body.replace('\n', "\r\n"));
+    old.rig
+        .drop_file("a.eml", mail.replacen("Line", "Lime", 1).as_bytes());
+    old.rig.once();
+    // 40 of old, 2 that waited, 1 of now.
+    let counter = format!("SELECT totalCounter FROM spam WHERE id = '{id}'");
+    assert_eq!(ask(&counter), "43");
+    assert_eq!(
+        old.value(&old.window, "SELECT COUNT(*) FROM spam")
+            .as_deref(),
+        Some("0")
+    );
+    // The other 121 that waited are records of their own: none of them is in the main database.
+    assert_eq!(
+        ask("SELECT COUNT(*) FROM spam"),
+        (records + 121).to_string()
+    );
+    let of = |table: &str| {
+        ask(&format!(
+            "SELECT COUNT(*) FROM {table} WHERE spam_id = '{id}'"
+        ))
+    };
+    assert_eq!(of("ip_spam"), "3");
+    assert_eq!(of("recipient_spam"), "1");
+    assert_eq!(of("attachment"), "2");
+    assert_eq!(of("sdate_spam"), "2");
+    assert_eq!(old.rig.show(id)["count"].as_u64(), Some(43));
+    assert!(old.rig.total("spams") > 2000);
+}
+
 #[test]
 fn an_upgrade_that_was_killed_is_completed_by_the_next() {
     let whole = Old::new(MariaDb::shared());
@@ -394,32 +464,22 @@ fn an_upgrade_that_was_killed_is_completed_by_the_next() {
     let takes = began.elapsed();
     let expected = whole.everything();
     let (old, mut killed) = (Old::new(MariaDb::shared()), 0);
-    // Moments that differ from run to run, in every part of the work.
-    for twentieth in 1..40 {
-        let jitter = Duration::from_nanos(u64::from(began.elapsed().subsec_nanos() % 20_000_000));
+    // Moments that differ from run to run. Each run goes on where the one before was killed.
+    for part in [1, 2, 3, 4, 5, 3, 4, 5] {
+        let jitter = Duration::from_nanos(u64::from(began.elapsed().subsec_nanos() % 50_000_000));
         let mut child = old
             .rig
             .command("shiva-dbcreate")
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(takes * twentieth / 40 + jitter);
+        std::thread::sleep(takes * part / 10 + jitter);
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
-        if killed > 0
-            && old
-                .value(
-                    &old.main,
-                    "SELECT COUNT(*) FROM information_schema.tables \
-            WHERE table_schema = DATABASE() AND table_name = 'upgrade_order'",
-                )
-                .unwrap()
-                == "0"
-            && twentieth > 30
-        {
+        if child.wait().unwrap().success() {
             break;
         }
+        killed += 1;
     }
     assert!(killed > 2, "it was killed {killed} times only");
     old.upgrade();
@@ -439,8 +499,8 @@ fn an_upgrade_whose_server_was_killed_is_completed_by_the_next() {
         let tool = old
             .rig
             .command("shiva-dbcreate")
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         std::thread::sleep(takes * eighth / 8);
@@ -478,7 +538,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
 #[test]
 fn a_user_without_rights_is_told_what_to_grant() {
     let old = Old::empty(MariaDb::shared());
-    let user = MariaDb::fresh_name("user");
+    let user = format!("user_of_{}", old.main);
     old.server
         .sql(&[&format!("CREATE USER {user}@'%' IDENTIFIED BY 'secret'")]);
     let rig = Rig::with(&format!(

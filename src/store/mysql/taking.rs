@@ -298,9 +298,9 @@ impl Taking<'_> {
             })?;
             let is_known = |part: &Part| {
                 known.iter().any(|(md5, sha256, name)| {
-                    // Rows of the first SHIVA have no SHA-256.
-                    let same = *sha256 == part.sha256 || sha256.is_empty() && *md5 == part.md5;
-                    same && *name == part.name
+                    // Parts of the first SHIVA have no SHA-256.
+                    let told = !sha256.is_empty() && !part.sha256.is_empty();
+                    *md5 == part.md5 && (!told || *sha256 == part.sha256) && *name == part.name
                 })
             };
             let columns = format!(
@@ -316,7 +316,7 @@ impl Taking<'_> {
                     bytes(&part.path),
                     bytes(&part.media_type),
                     bytes(id),
-                    bytes(&part.sha256),
+                    Some(&part.sha256).filter(|hash| !hash.is_empty()).into(),
                     part.size.into(),
                 ])?;
             }

@@ -103,10 +103,6 @@ impl Engine for Sqlite {
         ])
     }
 
-    fn prepare(&self) -> Result<()> {
-        self.create().map(drop)
-    }
-
     fn plan(&self) -> Result<Vec<String>> {
         let mut plan = Vec::new();
         for (file, schema) in [
@@ -123,6 +119,10 @@ impl Engine for Sqlite {
             }
         }
         Ok(plan)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.create().map(drop)
     }
 
     fn own_windows(&self) -> Result<Box<dyn WindowStore>> {
