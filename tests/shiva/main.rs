@@ -11,6 +11,8 @@ mod hostile_queue;
 mod index_is_exact;
 mod legacy;
 mod mariadb;
+mod mariadb_outage;
+mod mariadb_programs;
 mod message;
 mod programs;
 mod rig;

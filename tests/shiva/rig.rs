@@ -230,6 +230,13 @@ impl Service {
         Service(command.spawn().unwrap())
     }
 
+    /// Starts a service whose standard error goes to a file.
+    pub fn logging(mut command: Command, log: &Path) -> Service {
+        let log = fs::File::options().create(true).append(true).open(log);
+        let command = command.stdout(Stdio::null()).stderr(log.unwrap());
+        Service(command.spawn().unwrap())
+    }
+
     /// As `kill -9`.
     pub fn kill(mut self) {
         let _ = self.0.kill();

@@ -97,6 +97,16 @@ impl Fault {
         }
     }
 
+    /// Whether the connection is as good as before.
+    pub(super) fn keeps_connection(&self) -> bool {
+        match self {
+            Fault::Store(_) => true,
+            Fault::Sql(_) => {
+                self.is_conflict() || self.code().is_some_and(|code| REFUSED.contains(&code))
+            }
+        }
+    }
+
     /// Whether the server could not be reached at all.
     fn cannot_connect(&self) -> bool {
         matches!(
@@ -191,6 +201,10 @@ impl<'a> Place<'a> {
             ),
             _ if is(FULL) => (Unavailable, "; make room on the server's disk"),
             _ if is(READ_ONLY) => (Unavailable, "; make the server writable"),
+            1205 => (
+                Unavailable,
+                "; another analyzer takes a window in, or another program keeps rows locked",
+            ),
             1062 => (
                 Unavailable,
                 "; has another program written to the database? Restart the analyzer",

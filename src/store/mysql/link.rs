@@ -17,6 +17,7 @@ use mysql::{Conn, OptsBuilder, SslOpts};
 use super::fault::{Fault, Place, Tried};
 use super::{Options, Tls, rows, schema};
 use crate::store::{Result, StoreError, StoreErrorKind};
+use crate::watchdog;
 
 /// How long to wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ impl Link {
         let mut lost = false;
         let mut conflicts = 0;
         loop {
+            watchdog::still_alive();
             let kept = self.session.is_some();
             let fault = match self.attempt(&mut work) {
                 Ok(value) => return Ok(value),
@@ -139,9 +141,10 @@ impl Link {
         work(session)
     }
 
-    /// Ends a transaction that failed; a connection of which nothing is certain is given up.
+    /// Ends a transaction that failed. A connection is kept only where the failure says nothing
+    /// about it: rights that were given back meanwhile, for one, count from the next on.
     fn settle(&mut self, fault: &Fault) {
-        let usable = !fault.lost_connection()
+        let usable = fault.keeps_connection()
             && self
                 .session
                 .as_mut()

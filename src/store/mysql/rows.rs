@@ -9,6 +9,7 @@ use mysql::{Conn, Params, Row, Value};
 
 use super::fault::Tried;
 use crate::timestamp::Timestamp;
+use crate::watchdog;
 
 /// Most rows of one statement.
 const ROWS_MAX: usize = 1000;
@@ -97,6 +98,7 @@ impl<'c> Rows<'c> {
         let values = std::mem::take(&mut self.values);
         (self.rows, self.bytes) = (0, 0);
         self.conn.exec_drop(statement, Params::Positional(values))?;
+        watchdog::still_alive();
         Ok(())
     }
 }
