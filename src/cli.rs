@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::exit::{self, Exit, Failure};
 use crate::operator::{dbcreate, import, parse, report, show};
 use crate::privileges::{Keep, become_owner};
@@ -54,6 +54,9 @@ pub struct AnalyzerCli {
 pub struct DbcreateCli {
     #[command(flatten)]
     common: Common,
+    /// Print the SQL that would be executed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What the spam honeypot found.
@@ -148,8 +151,11 @@ pub fn dbcreate() -> ExitCode {
     program("shiva-dbcreate", |cli: DbcreateCli| {
         match load(&cli.common)? {
             Some(config) => {
-                become_owner(&[&config.database.path], Keep::Nothing)?;
-                dbcreate::run(&config)
+                // A server's databases are no files, and it may know its root by being root.
+                if config.database.engine == Engine::Sqlite {
+                    become_owner(&[&config.database.path], Keep::Nothing)?;
+                }
+                dbcreate::run(&config, cli.dry_run)
             }
             None => Ok(()),
         }

@@ -33,6 +33,7 @@ use crate::config::{self, Config};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
 use crate::queue::{Claim, Intake, Maildir};
+use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Engine, StoreError, StoreErrorKind, WindowStore};
 use crate::timestamp::Timestamp;
@@ -71,19 +72,12 @@ pub fn run(config: &Config, once: bool, stop: &Arc<AtomicBool>) -> Result<(), Fa
     }
 }
 
-/// The stores of a configuration.
-pub fn stores(config: &Config) -> Result<Box<dyn Engine>, Failure> {
+/// The stores of a configuration. Nothing is opened yet.
+pub fn stores(config: &Config) -> Box<dyn Engine> {
     let database = &config.database;
     match database.engine {
-        config::Engine::Sqlite => Ok(Box::new(Sqlite::new(&database.path, database.localdb))),
-        config::Engine::Mysql => Err(Failure::new(
-            Exit::Config,
-            format!(
-                "{}: [database] engine : mysql (the default) is not in this version yet; set \
-                 engine : sqlite",
-                config.file.display()
-            ),
-        )),
+        config::Engine::Sqlite => Box::new(Sqlite::new(&database.path, database.localdb)),
+        config::Engine::Mysql => Box::new(Mysql::new(database.server.clone())),
     }
 }
 
@@ -103,7 +97,7 @@ struct Analyzer {
 
 impl Analyzer {
     fn start(config: &Config, once: bool, patience: &Patience) -> Result<Analyzer, GaveUp> {
-        let stores = stores(config).map_err(GaveUp::TooLong)?;
+        let stores = stores(config);
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = open_intake(&maildir, patience)?;
@@ -265,7 +259,7 @@ fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp>
 /// The window store belongs to one analyzer, whatever queue another one has.
 fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn WindowStore>, GaveUp> {
     let opened = patience.until("database", || -> Result<_, StoreError> {
-        stores.create()?;
+        stores.prepare()?;
         match stores.own_windows() {
             Err(error) if error.kind == StoreErrorKind::Taken => Ok(Err(error)),
             other => other.map(Ok),

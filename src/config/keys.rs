@@ -16,6 +16,10 @@ pub enum Kind {
     Integer(u64, u64),
     /// An absolute path; `somepath` means not set.
     Path,
+    /// An absolute path; empty means none.
+    PathOrNone,
+    /// The name of a database: letters, digits, `_`, `-` and `$`, at most 50 of them.
+    Name,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -29,6 +33,8 @@ impl Kind {
             Kind::List => "a comma-separated list".into(),
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Kind::Path => "an absolute path".into(),
+            Kind::PathOrNone => "an absolute path, or nothing".into(),
+            Kind::Name => "at most 50 letters, digits, _, - or $".into(),
             Kind::Choice(words) => words.join(" or "),
         }
     }
@@ -56,7 +62,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
     }
 }
 
-use Kind::{Bool, Choice, Integer, List, Path, Text};
+use Kind::{Bool, Choice, Integer, List, Name, Path, PathOrNone, Text};
 
 const PORT: Kind = Integer(1, 65_535);
 const PERCENT: Kind = Integer(1, 100);
@@ -78,6 +84,7 @@ pub const KEYS: &[Key] = &[
     key("receiver", "authenabled", Bool, "False"),
     key("receiver", "smtpuser", List, ""),
     key("receiver", "smtppasswd", List, ""),
+    key("analyzer", "name", Text, ""),
     key("analyzer", "relay", Bool, "False"),
     key("analyzer", "globalcounter", Integer(0, 1_000_000), "30"),
     key("analyzer", "individualcounter", Integer(0, 1_000_000), "3"),
@@ -104,8 +111,12 @@ pub const KEYS: &[Key] = &[
     key("database", "path", Path, "/var/lib/shiva/db"),
     key("database", "host", Text, "localhost"),
     key("database", "port", PORT, "3306"),
+    key("database", "socket", PathOrNone, ""),
     key("database", "user", Text, "root"),
     key("database", "password", Text, "password"),
+    key("database", "maindb", Name, "Shiva"),
+    key("database", "tempdb", Name, "ShivaTemp"),
+    key("database", "tls", Choice(&["off", "on", "verify"]), "off"),
     key("hpfeeds", "enabled", Bool, "False"),
     key("hpfeeds", "host", Text, ""),
     key("hpfeeds", "port", PORT, "10000"),

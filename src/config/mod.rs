@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
+use crate::store::mysql;
 use dialect::Document;
 use values::Values;
 
@@ -105,6 +106,8 @@ pub struct Database {
     pub engine: Engine,
     /// Directory of the embedded databases.
     pub path: PathBuf,
+    /// The server of the others.
+    pub server: mysql::Options,
 }
 
 /// The whole configuration, checked.
@@ -241,11 +244,39 @@ impl Config {
                     _ => Engine::Mysql,
                 },
                 path: values.path("database", "path"),
+                server: server(&values),
             },
             file,
             warnings,
             skipped: Vec::new(),
         })
+    }
+}
+
+/// The server of `engine : mysql`.
+fn server(values: &Values) -> mysql::Options {
+    let text = |name| values.text("database", name).to_owned();
+    mysql::Options {
+        host: text("host"),
+        port: u16::try_from(values.integer("database", "port")).unwrap_or(0),
+        socket: match values.text("database", "socket") {
+            "" => None,
+            socket => Some(PathBuf::from(socket)),
+        },
+        user: text("user"),
+        password: text("password"),
+        tls: match values.text("database", "tls") {
+            "on" => mysql::Tls::On,
+            "verify" => mysql::Tls::Verify,
+            _ => mysql::Tls::Off,
+        },
+        main: text("maindb"),
+        window: text("tempdb"),
+        analyzer: match values.text("analyzer", "name") {
+            "" => system_hostname(),
+            name => name.to_owned(),
+        },
+        keep_bodies: values.bool("database", "localdb"),
     }
 }
 

@@ -32,8 +32,19 @@ fn the_first_shivas_file_loads_unchanged() {
     assert_eq!(config.receiver.listenhost, "203.0.113.7");
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
     assert_eq!(config.database.engine, Engine::Mysql);
+    let server = &config.database.server;
+    assert_eq!((server.host.as_str(), server.port), ("localhost", 3306));
+    assert_eq!(
+        (server.user.as_str(), server.password.as_str()),
+        ("root", "pa%ss")
+    );
+    assert_eq!(
+        (server.main.as_str(), server.window.as_str()),
+        ("Shiva", "ShivaTemp")
+    );
+    assert_eq!(server.socket, None);
     let warned = config.warnings.join("\n");
-    for part in ["[oldsection] key", "honeycloud", "recipient", "engine"] {
+    for part in ["[oldsection] key", "honeycloud", "recipient"] {
         assert!(warned.contains(part), "{part} in {warned}");
     }
 }
@@ -50,6 +61,8 @@ fn a_wrong_value_says_all_an_operator_needs() {
         "[analyzer]\nrelay = maybe\n",
         "[global]\nqueuepath = relative/path\n",
         "[database]\nengine = oracle\n",
+        "[database]\ntempdb = Shiva`Temp\n",
+        "[database]\nsocket = run/mysqld.sock\n",
         "[analyzer]\nsimilarity = 0\n",
     ] {
         assert!(load(wrong).is_err(), "{wrong}");

@@ -13,6 +13,9 @@ use crate::sameness::Rule;
 /// What a path key of the first SHIVA held until its installer ran; it means "not set".
 const PATH_NOT_SET: &str = "somepath";
 
+/// Characters of a database's name: less than a server takes, for the name of a lock is made of it.
+const NAME_MAX: usize = 50;
+
 /// The addresses and the broker that the first SHIVA's file shipped with: its authors' own.
 const SHIPPED_RECIPIENTS: &[&str] = &["sumit.iips@gmail.com", "rahulbinjve@gmail.com"];
 const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
@@ -20,7 +23,6 @@ const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
 /// Every declared key's value, checked.
 pub struct Values {
     values: HashMap<(&'static str, &'static str), String>,
-    engine_given: bool,
 }
 
 impl Values {
@@ -34,11 +36,7 @@ impl Values {
             };
             values.insert((key.section, key.name), value);
         }
-        let engine_given = document.get("database", "engine")?.is_some();
-        Ok(Values {
-            values,
-            engine_given,
-        })
+        Ok(Values { values })
     }
 
     /// Says what an operator must know about these values, and unsets what shipped as somebody
@@ -83,17 +81,6 @@ impl Values {
                  without it"
                     .into(),
             );
-        }
-        if self.text("database", "engine") == "mysql" {
-            let given = if self.engine_given {
-                "is"
-            } else {
-                "is not set and means"
-            };
-            warnings.push(format!(
-                "[database] engine {given} mysql, which is not in this version yet; set \
-                 engine : sqlite"
-            ));
         }
     }
 
@@ -151,7 +138,9 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Path if value.is_empty() || value == PATH_NOT_SET => {
             return Ok(key.default.to_owned());
         }
-        Kind::Path => value.starts_with('/') && !value.contains(['\n', '\0']),
+        Kind::Path => is_absolute(value),
+        Kind::PathOrNone => value.is_empty() || is_absolute(value),
+        Kind::Name => is_name(value),
         Kind::Choice(words) => words.contains(&value),
     };
     if right {
@@ -167,6 +156,15 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
             key.kind.allowed()
         ),
     ))
+}
+
+fn is_absolute(value: &str) -> bool {
+    value.starts_with('/') && !value.contains(['\n', '\0'])
+}
+
+fn is_name(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
+    (1..=NAME_MAX).contains(&value.len()) && value.bytes().all(allowed)
 }
 
 fn parse_bool(value: &str) -> Option<bool> {

@@ -39,7 +39,7 @@ struct Top<'a> {
 
 /// Prints the report.
 pub fn run(config: &Config, json: bool) -> Result<(), Failure> {
-    let mut reader = stores(config)?.reader()?;
+    let mut reader = stores(config).reader()?;
     let totals = reader.totals()?;
     let spams = reader.top(TOP)?;
     let queue = Maildir::look(&config.queuepath).count(usize::MAX);

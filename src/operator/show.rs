@@ -30,7 +30,7 @@ const SET_VALUES: usize = 50;
 
 /// Shows the spam whose id begins with `id`.
 pub fn run(config: &Config, id: &str, form: Form) -> Result<(), Failure> {
-    let spam = match stores(config)?.reader()?.find(id)? {
+    let spam = match stores(config).reader()?.find(id)? {
         Find::One(spam) => spam,
         Find::None => {
             return Err(Failure::new(

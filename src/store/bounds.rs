@@ -21,6 +21,8 @@ pub const MEDIA_TYPE: usize = 256;
 pub const HEADERS: usize = 1 << 20;
 /// Bytes of a text or HTML body.
 pub const BODY: usize = (16 << 20) - 1;
+/// Bytes of the reason why a message was set aside.
+pub const REASON: usize = 4096;
 /// Recipients of one message that are recorded.
 pub const RECIPIENTS: usize = 10_000;
 /// Values of a set that its old column keeps a digest of.

@@ -6,11 +6,12 @@
 //! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
 //! the operator's questions over both.
 //!
-//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`]), and `sql/` holds their
+//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`], [`mysql`]), and `sql/` holds their
 //! schemas. An engine fails with a [`StoreError`], whose kind says what the caller does: wait, or
 //! look for the mail whose content was refused.
 
 pub mod bounds;
+pub mod mysql;
 pub mod record;
 pub mod sqlite;
 
@@ -55,19 +56,35 @@ impl fmt::Display for StoreError {
 /// The result of a store's work.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// A part of the stores, as [`Engine::create`] found it.
+/// A part of the stores, and what [`Engine::create`] did to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
     /// What it is, for the operator.
     pub what: String,
-    /// Whether it was made now.
+    /// Whether anything was done to it now.
     pub now: bool,
+    /// What was done, for the operator.
+    pub done: String,
 }
+
+/// What is said of a part that was missing.
+const MADE: &str = "made";
+/// What is said of a part that was there.
+const UNCHANGED: &str = "there already, unchanged";
 
 /// Where both stores are, and how they are opened.
 pub trait Engine: Send + Sync {
-    /// Makes what is missing of both stores; says of each part whether it was.
+    /// Makes what is missing of both stores and upgrades what is old; says of each part what was
+    /// done.
     fn create(&self) -> Result<Vec<Made>>;
+
+    /// The statements that [`create`](Engine::create) would execute now, for a reader. Changes
+    /// nothing.
+    fn plan(&self) -> Result<Vec<String>>;
+
+    /// What the analyzer makes by itself when it starts: embedded stores. Databases on a server
+    /// are made by `shiva-dbcreate`, by whoever may.
+    fn prepare(&self) -> Result<()>;
 
     /// The window store, for its one analyzer: `Taken` where another one has it. It is its own
     /// until the store is dropped.

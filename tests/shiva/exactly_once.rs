@@ -10,7 +10,7 @@ use shiva::fingerprint::hex;
 use crate::rig::{Rig, files_under, wait_until};
 
 /// Every crash point of the analyzer, with where to die: at once, or on a later pass.
-const ANALYZER_POINTS: &[&str] = &[
+pub const ANALYZER_POINTS: &[&str] = &[
     "batch-entered=return",
     "batch-archived=return",
     "batch-committed=return",
@@ -36,7 +36,7 @@ const RECEIVER_POINTS: &[&str] = &[
 const OTHER_POINTS: &[&str] = &["recovery-unlinked", "poison", "spool-directory-opened"];
 
 /// Messages of which some are copies, with links, attachments and an unreadable one.
-fn fill(rig: &Rig) {
+pub fn fill(rig: &Rig) {
     for n in 0..12 {
         let kind = n % 4;
         let message = format!(
@@ -55,7 +55,8 @@ fn fill(rig: &Rig) {
     rig.drop_file("empty.eml", b"");
 }
 
-fn check(rig: &Rig, point: &str, times: u64) {
+/// What the operator sees, and what lies on the disk.
+pub fn check_findings(rig: &Rig, point: &str, times: u64) {
     let report = rig.report();
     let total = |name: &str| report["totals"][name].as_u64().unwrap();
     assert_eq!(total("spams"), 12 * times, "{point}");
@@ -79,6 +80,10 @@ fn check(rig: &Rig, point: &str, times: u64) {
         let raw = rig.run("shiva", &["show", top["id"].as_str().unwrap(), "--raw"]);
         assert!(raw.status.success() && !raw.stdout.is_empty(), "{point}");
     }
+}
+
+fn check(rig: &Rig, point: &str, times: u64) {
+    check_findings(rig, point, times);
     let main = rig.database("Shiva.sqlite");
     let days: i64 = main
         .query_row("SELECT sum(todaysCounter) FROM sdate", [], |row| row.get(0))

@@ -206,7 +206,7 @@ pub fn files_under(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -227,6 +227,13 @@ impl Service {
     /// Starts a service. It inherits no pipe of ours: nothing may wait for it to end.
     pub fn start(mut command: Command) -> Service {
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        Service(command.spawn().unwrap())
+    }
+
+    /// Starts a service whose standard error goes to a file.
+    pub fn logging(mut command: Command, log: &Path) -> Service {
+        let log = fs::File::options().create(true).append(true).open(log);
+        let command = command.stdout(Stdio::null()).stderr(log.unwrap());
         Service(command.spawn().unwrap())
     }
 

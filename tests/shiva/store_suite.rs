@@ -1,28 +1,33 @@
 //! One suite for every engine of the stores: what the traits promise.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use shiva::queue::QueueName;
+use shiva::store::mysql::Mysql;
 use shiva::store::sqlite::Sqlite;
 use shiva::store::{
     Batch, Day, Delta, Engine, Find, Known, NewRecord, Part, Place, Sets, StoreErrorKind, WindowKey,
 };
 use shiva::timestamp::Timestamp;
 
+use crate::mariadb::{Databases, MariaDb};
+
 /// Runs a part of the suite on a fresh pair of stores of each engine.
 fn on_each_engine(part: impl Fn(&dyn Engine)) {
     let scratch = tempfile::tempdir().unwrap();
-    let sqlite = sqlite(scratch.path());
+    let sqlite = Sqlite::new(scratch.path(), true);
+    create(&sqlite);
     part(&sqlite);
+    let databases = Databases::fresh(MariaDb::shared());
+    let mysql = Mysql::new(databases.options());
+    create(&mysql);
+    part(&mysql);
 }
 
-fn sqlite(directory: &Path) -> Sqlite {
-    let sqlite = Sqlite::new(directory, true);
-    let made = |now: bool| sqlite.create().unwrap().iter().all(|part| part.now == now);
+fn create(engine: &dyn Engine) {
+    let made = |now: bool| engine.create().unwrap().iter().all(|part| part.now == now);
     assert!(made(true));
     assert!(made(false), "run twice it changes nothing");
-    sqlite
 }
 
 fn at(second: i64) -> Timestamp {
@@ -420,15 +425,149 @@ fn ids_are_found_by_their_beginning() {
 #[test]
 fn a_missing_store_and_one_of_another_version_are_told_apart() {
     let scratch = tempfile::tempdir().unwrap();
+    let databases = Databases::fresh(MariaDb::shared());
     let sqlite = Sqlite::new(scratch.path(), true);
-    let missing = sqlite.reader().err().unwrap();
-    assert_eq!(missing.kind, StoreErrorKind::Missing);
-    sqlite.create().unwrap();
+    let mysql = Mysql::new(databases.options());
+    let engines: [&dyn Engine; 2] = [&sqlite, &mysql];
+    for engine in engines {
+        let missing = engine.reader().err().unwrap();
+        assert_eq!(missing.kind, StoreErrorKind::Missing, "{missing}");
+        assert!(missing.what.contains("shiva-dbcreate"), "{missing}");
+        engine.create().unwrap();
+    }
     let newer = rusqlite::Connection::open(scratch.path().join("Shiva.sqlite")).unwrap();
     newer
         .execute("UPDATE schema_version SET version = 99", [])
         .unwrap();
-    let unfit = sqlite.main().err().unwrap();
-    assert_eq!(unfit.kind, StoreErrorKind::Unfit);
-    assert!(unfit.what.contains("99"), "{unfit}");
+    let main = &databases.main;
+    let newer = format!("UPDATE {main}.schema_version SET version = 99");
+    MariaDb::shared().sql(&[&newer]);
+    for engine in engines {
+        let unfit = engine.main().err().unwrap();
+        assert_eq!(unfit.kind, StoreErrorKind::Unfit, "{unfit}");
+        assert!(unfit.what.contains("99"), "{unfit}");
+        let unfit = engine.reader().err().unwrap();
+        assert_eq!(unfit.kind, StoreErrorKind::Unfit, "{unfit}");
+    }
+}
+
+#[test]
+fn values_that_differ_in_trailing_spaces_or_in_case_are_different() {
+    on_each_engine(|engine| {
+        let alike = |value: &str| vec![value.to_owned(), format!("{value} "), value.to_uppercase()];
+        let mut batch = batch(0, true, 1, 0);
+        let sets = &mut batch.deltas.get_mut(&0).unwrap().sets;
+        *sets = Sets {
+            links: alike("http://x/a"),
+            ips: alike("unknown"),
+            sensors: alike("sensor"),
+            recipients: alike("a@b"),
+            users: alike("user"),
+            parts: sets.parts.clone(),
+        };
+        for name in alike("name") {
+            let mut part = part(0);
+            part.name = name;
+            sets.parts.push(part);
+        }
+        let all = |engine: &dyn Engine| {
+            let totals = engine.reader().unwrap().totals().unwrap();
+            assert_eq!((totals.links, totals.ips, totals.sensors), (3, 3, 3));
+            let Find::One(spam) = engine.reader().unwrap().find(&id(0)).unwrap() else {
+                panic!("not found");
+            };
+            let sets = spam.sets;
+            let found = [
+                &sets.links,
+                &sets.ips,
+                &sets.sensors,
+                &sets.recipients,
+                &sets.users,
+            ];
+            assert!(found.iter().all(|set| set.len() == 3), "{found:?}");
+            assert_eq!(sets.parts.len(), 4);
+            let top = engine.reader().unwrap().top(1).unwrap().remove(0);
+            assert_eq!((top.ips, top.links, top.attachments), (3, 3, 4));
+        };
+        engine.windows().unwrap().commit(&batch).unwrap();
+        all(engine);
+        take_in(engine, 1, |_| Place::New);
+        all(engine);
+        // Once more onto what the main store knows.
+        batch.window = 2;
+        batch.files = QueueName::new("again").into_iter().collect();
+        engine.windows().unwrap().commit(&batch).unwrap();
+        all(engine);
+        take_in(engine, 2, |id| Place::Into(id.to_owned()));
+        all(engine);
+    });
+}
+
+#[test]
+fn a_store_of_many_records_is_read_whole() {
+    on_each_engine(|engine| {
+        const RECORDS: u64 = 12_000;
+        let mut windows = engine.windows().unwrap();
+        let mut batch = Batch {
+            window: 1,
+            files: QueueName::new("many").into_iter().collect(),
+            ..Batch::default()
+        };
+        for n in 0..RECORDS {
+            let mut new = record(0);
+            new.known.id = format!("{n:032x}");
+            new.text = "x".repeat(usize::try_from(n % 300).unwrap());
+            let delta = Delta {
+                id: new.known.id.clone(),
+                new: Some(Box::new(new)),
+                days: BTreeMap::from([(at(0).day(), Day::once(at(0)))]),
+                sets: Sets {
+                    links: vec![format!("http://x/{n}")],
+                    ..Sets::default()
+                },
+            };
+            batch.deltas.insert(n, delta);
+        }
+        windows.commit(&batch).unwrap();
+        let records = windows.open_window().unwrap().records;
+        let right = |ids: &[String]| {
+            ids.len() as u64 == RECORDS
+                && (0..RECORDS)
+                    .zip(ids)
+                    .all(|(n, id)| *id == format!("{n:032x}"))
+        };
+        let ids: Vec<_> = records.into_iter().map(|known| known.id).collect();
+        assert!(right(&ids), "of the open window");
+        take_in(engine, 1, |_| Place::New);
+        let mut ids = Vec::new();
+        let mut main = engine.main().unwrap();
+        main.each_known(0, &mut |_, known| {
+            ids.push(known.id);
+            Ok(())
+        })
+        .unwrap();
+        assert!(right(&ids), "of the main store");
+        let totals = engine.reader().unwrap().totals().unwrap();
+        assert_eq!((totals.distinct, totals.links), (RECORDS, RECORDS));
+    });
+}
+
+#[test]
+fn the_largest_message_fits() {
+    on_each_engine(|engine| {
+        let mut batch = batch(0, true, 1, 0);
+        let new = batch.deltas.get_mut(&0).unwrap().new.as_mut().unwrap();
+        new.text = "t".repeat(20 << 20);
+        new.html = "h".repeat(20 << 20);
+        new.headers = "k".repeat(2 << 20);
+        engine.windows().unwrap().commit(&batch).unwrap();
+        take_in(engine, 1, |_| Place::New);
+        let Find::One(spam) = engine.reader().unwrap().find(&id(0)).unwrap() else {
+            panic!("not found");
+        };
+        for kept in [&spam.record.text, &spam.record.html, &spam.record.headers] {
+            assert!(kept.len() > 500_000 && kept.ends_with("[cut by SHIVA]"));
+        }
+        assert_eq!(spam.record.known.length, 1000, "of the whole");
+    });
 }

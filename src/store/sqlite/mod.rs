@@ -15,7 +15,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Engine, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, WindowStore};
+use super::{
+    Engine, MADE, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, UNCHANGED,
+    WindowStore,
+};
 use crate::queue::maildir::{SHARED, lock, make_directory, own_file};
 use crate::queue::name::Namer;
 use crate::timestamp::Timestamp;
@@ -92,11 +95,34 @@ impl Engine for Sqlite {
         let made = |file: PathBuf, now| Made {
             what: file.display().to_string(),
             now,
+            done: if now { MADE } else { UNCHANGED }.to_owned(),
         };
         Ok(vec![
             made(self.window_file(), window),
             made(self.main_file(), main),
         ])
+    }
+
+    fn plan(&self) -> Result<Vec<String>> {
+        let mut plan = Vec::new();
+        for (file, schema) in [
+            (self.window_file(), WINDOW_SCHEMA),
+            (self.main_file(), MAIN_SCHEMA),
+        ] {
+            match open(&file, true) {
+                Ok(_) => plan.push(format!("-- {}: {UNCHANGED}", file.display())),
+                Err(error) if error.kind == StoreErrorKind::Missing => {
+                    plan.push(format!("-- {}", file.display()));
+                    plan.push(schema.trim_end().trim_end_matches(';').to_owned());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.create().map(drop)
     }
 
     fn own_windows(&self) -> Result<Box<dyn WindowStore>> {

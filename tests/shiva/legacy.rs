@@ -1,0 +1,574 @@
+//! The databases of the first SHIVA move in: `shiva-dbcreate` upgrades them in place.
+//!
+//! `legacy/` holds the first SHIVA's tables with their types and character sets, and awkward rows.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Value};
+
+use crate::mariadb::{Databases, MariaDb};
+use crate::rig::Rig;
+
+const MAIN: &str = include_str!("legacy/main.sql");
+const MAIN_ROWS: &str = include_str!("legacy/main_rows.sql");
+const WINDOW: &str = include_str!("legacy/window.sql");
+const WINDOW_ROWS: &str = include_str!("legacy/window_rows.sql");
+
+/// The first SHIVA's main tables.
+const TABLES: &[&str] = &[
+    "spam",
+    "sdate",
+    "sdate_spam",
+    "ip",
+    "ip_spam",
+    "sensor",
+    "sensor_spam",
+    "links",
+    "attachment",
+    "inline",
+    "relay",
+    "whitelist",
+];
+
+/// What people asked the old database.
+const OLD_QUERIES: &[&str] = &[
+    "SELECT COUNT(*), SUM(totalCounter) FROM spam",
+    "SELECT id FROM spam WHERE subject LIKE '%viagra%' ORDER BY id",
+    "SELECT id FROM spam WHERE subject = 'GRÖSSE ZÄHLT €' OR subject = 'größe zählt €' ORDER BY id",
+    "SELECT id, subject FROM spam WHERE textMessage LIKE '%TÉXT 17%' ORDER BY id",
+    "SELECT id FROM spam WHERE `to` LIKE '%C@Y.example%' ORDER BY id",
+    "SELECT subject, COUNT(*) FROM spam GROUP BY subject ORDER BY subject",
+    "SELECT user, COUNT(*) FROM spam GROUP BY user ORDER BY user",
+    "SELECT s.id, d.date, d.firstSeen, d.todaysCounter FROM spam s JOIN sdate_spam t ON t.spam_id \
+     = s.id JOIN sdate d ON d.id = t.date_id ORDER BY t.id",
+    "SELECT s.id, i.sourceIP FROM spam s JOIN ip_spam t ON t.spam_id = s.id JOIN ip i ON i.id = \
+     t.ip_id ORDER BY t.id",
+    "SELECT i.sourceIP, COUNT(DISTINCT t.spam_id) n FROM ip i JOIN ip_spam t ON t.ip_id = i.id \
+     GROUP BY i.sourceIP ORDER BY n DESC, i.sourceIP",
+    "SELECT s.id, e.sensorID FROM spam s JOIN sensor_spam t ON t.spam_id = s.id JOIN sensor e ON \
+     e.id = t.sensor_id ORDER BY t.id",
+    "SELECT s.id, l.hyperLink FROM spam s JOIN links l ON l.spam_id = s.id WHERE l.hyperLink LIKE \
+     'HTTP://ex%/É/1%' ORDER BY l.id",
+    "SELECT COUNT(DISTINCT hyperLink), MIN(LENGTH(CONVERT(hyperLink USING latin1))) FROM links",
+    "SELECT hyperLink FROM links WHERE hyperLink IS NOT NULL ORDER BY hyperLink, id LIMIT 50",
+    "SELECT md5, COUNT(*) FROM attachment WHERE attachment_file_name LIKE '%.exe' GROUP BY md5 \
+     ORDER BY md5",
+    "SELECT a.id, s.subject FROM attachment a JOIN spam s ON s.id = a.spam_id ORDER BY a.id",
+    "SELECT i.id, i.inline_file_path FROM inline i JOIN spam s ON s.id = i.spam_id ORDER BY i.id",
+    "SELECT SUM(totalRelayed) FROM relay WHERE sensorID = 'capteur é'",
+    "SELECT COUNT(*) FROM sdate WHERE firstSeen = '0000-00-00 00:00:00'",
+    "SELECT recipients FROM whitelist ORDER BY id",
+];
+
+/// Two databases as the first SHIVA left them.
+struct Old<'s> {
+    server: &'s MariaDb,
+    main: String,
+    window: String,
+    rig: Rig,
+    _databases: Databases<'s>,
+}
+
+impl<'s> Old<'s> {
+    fn new(server: &'s MariaDb) -> Old<'s> {
+        let old = Old::empty(server);
+        let mut root = old.root();
+        root.query_drop("SET SESSION group_concat_max_len = 1000000")
+            .unwrap();
+        for (database, files) in [
+            (&old.main, [MAIN, MAIN_ROWS]),
+            (&old.window, [WINDOW, WINDOW_ROWS]),
+        ] {
+            root.query_drop(format!("CREATE DATABASE {database} CHARACTER SET utf8mb4"))
+                .unwrap();
+            root.select_db(database).unwrap();
+            for statement in files.iter().flat_map(|file| file.split(";\n")) {
+                if !statement.trim().is_empty() {
+                    root.query_drop(statement)
+                        .unwrap_or_else(|error| panic!("{statement:.200}: {error}"));
+                }
+            }
+        }
+        old
+    }
+
+    /// No databases yet.
+    fn empty(server: &'s MariaDb) -> Old<'s> {
+        let databases = Databases::fresh(server);
+        let (main, window) = (databases.main.clone(), databases.window.clone());
+        let rig = Rig::with(&format!(
+            "engine : mysql\nsocket : {}\nuser : root\npassword :\nmaindb : {main}\ntempdb : \
+             {window}\n",
+            server.socket().display()
+        ));
+        Old {
+            server,
+            main,
+            window,
+            rig,
+            _databases: databases,
+        }
+    }
+
+    /// A session as an old client had: not strict.
+    fn root(&self) -> Conn {
+        let mut root = self.server.root();
+        root.query_drop("SET NAMES utf8mb4, SESSION sql_mode = ''")
+            .unwrap();
+        root
+    }
+
+    fn rows(&self, database: &str, query: &str) -> Vec<Vec<Value>> {
+        let mut root = self.root();
+        root.select_db(database).unwrap();
+        let rows = root.query_map(query, |row: mysql::Row| row.unwrap());
+        rows.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    fn value(&self, database: &str, query: &str) -> Option<String> {
+        let mut rows = self.rows(database, query);
+        assert_eq!(rows.len(), 1, "{query}");
+        mysql::from_value(rows[0].remove(0))
+    }
+
+    /// Every value of every old column.
+    fn old_values(&self) -> Vec<Vec<Vec<Value>>> {
+        let columns = |table: &&str| {
+            let declared = MAIN
+                .lines()
+                .find(|line| line.contains(&format!("TABLE `{table}`")));
+            let names = declared.unwrap().split('`').skip(3).step_by(2);
+            let mut names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+            names.pop(); // of the primary key
+            format!("SELECT {} FROM {table} ORDER BY id", names.join(", "))
+        };
+        TABLES
+            .iter()
+            .map(|table| self.rows(&self.main, &columns(table)))
+            .collect()
+    }
+
+    fn answers(&self) -> Vec<Vec<Vec<Value>>> {
+        OLD_QUERIES
+            .iter()
+            .map(|query| self.rows(&self.main, query))
+            .collect()
+    }
+
+    /// Everything in both databases that does not tell when it was made.
+    fn everything(&self) -> Vec<(String, Vec<Vec<Value>>)> {
+        let mut all = Vec::new();
+        for database in [&self.main, &self.window] {
+            for table in self.rows(database, "SHOW TABLES") {
+                let table: String = mysql::from_value(table[0].clone());
+                let columns = match table.as_str() {
+                    "analyzer" => "COUNT(*)",
+                    "windows" => "number, closed IS NULL",
+                    "recipient_spam" => "spam_id, date, recipient, hash",
+                    "user_spam" => "spam_id, date, user, hash",
+                    _ => "*",
+                };
+                let mut rows = self.rows(database, &format!("SELECT {columns} FROM {table}"));
+                rows.sort_by_cached_key(|row| format!("{row:?}"));
+                let keys = self.rows(
+                    database,
+                    &format!(
+                        "SELECT index_name, seq_in_index, column_name, non_unique FROM \
+                         information_schema.statistics WHERE table_schema = DATABASE() AND \
+                         table_name = '{table}' ORDER BY 1, 2"
+                    ),
+                );
+                all.push((table.clone(), rows));
+                all.push((format!("keys of {table}"), keys));
+            }
+        }
+        all
+    }
+
+    fn dbcreate(&self) -> Output {
+        self.rig.run("shiva-dbcreate", &[])
+    }
+
+    /// As [`Old::dbcreate`], which must succeed; returns what it printed.
+    fn upgrade(&self) -> String {
+        self.rig.ok("shiva-dbcreate", &[])
+    }
+}
+
+fn differences<T: PartialEq + std::fmt::Debug>(names: &[&str], before: &[T], after: &[T]) {
+    for (name, (before, after)) in names.iter().zip(before.iter().zip(after)) {
+        assert!(before == after, "{name} differs");
+    }
+    assert_eq!(before.len(), after.len());
+}
+
+fn same(before: &[(String, Vec<Vec<Value>>)], after: &[(String, Vec<Vec<Value>>)]) {
+    let names = |all: &[(String, Vec<Vec<Value>>)]| -> Vec<String> {
+        all.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(before), names(after));
+    for (before, after) in before.iter().zip(after) {
+        assert_eq!(before.1.len(), after.1.len(), "rows of {}", before.0);
+        let differs = before
+            .1
+            .iter()
+            .zip(&after.1)
+            .find(|(before, after)| before != after);
+        assert!(differs.is_none(), "{}: {differs:?}", before.0);
+    }
+}
+
+#[test]
+fn an_old_database_moves_in_and_reads_the_same() {
+    let old = Old::new(MariaDb::shared());
+    let (values, answers) = (old.old_values(), old.answers());
+    let untouched = old.everything();
+    let plan = old.rig.ok("shiva-dbcreate", &["--dry-run"]);
+    for part in [
+        "ALTER TABLE `spam`",
+        "RENAME TABLE spam TO old_spam",
+        "CREATE TABLE",
+    ] {
+        assert!(plan.contains(part), "{plan}");
+    }
+    same(&untouched, &old.everything());
+    let said = old.upgrade();
+    for part in ["spam: upgraded", "recipient_spam: made", "wait as window 1"] {
+        assert!(said.contains(part), "{said}");
+    }
+    differences(TABLES, &values, &old.old_values());
+    differences(OLD_QUERIES, &answers, &old.answers());
+    let upgraded = old.everything();
+    let said = old.upgrade();
+    assert!(
+        said.lines().all(|line| line.ends_with("unchanged")),
+        "{said}"
+    );
+    let plan = old.rig.ok("shiva-dbcreate", &["--dry-run"]);
+    assert!(
+        !plan.contains("CREATE") && !plan.contains("ALTER"),
+        "{plan}"
+    );
+    same(&upgraded, &old.everything());
+}
+
+#[test]
+fn what_is_new_in_an_upgraded_database_is_filled_in() {
+    let old = Old::new(MariaDb::shared());
+    old.upgrade();
+    let ask = |query: &str| old.value(&old.main, query).unwrap();
+    let zero = |query: &str| assert_eq!(ask(query), "0", "{query}");
+    zero(
+        "SELECT COUNT(*) FROM spam WHERE bodyChars <> CHAR_LENGTH(IF(LENGTH(htmlMessage), \
+          htmlMessage, COALESCE(textMessage, '')))",
+    );
+    zero("SELECT COUNT(*) FROM links WHERE NOT hash <=> UNHEX(MD5(hyperLink))");
+    zero("SELECT COUNT(*) FROM recipient_spam WHERE hash <> UNHEX(MD5(recipient))");
+    // Numbers go with the day first seen, then by id; unknown days come last.
+    zero(
+        "WITH f AS (SELECT s.seq, s.id, (SELECT MIN(CASE WHEN d.firstSeen > '1000-01-01' THEN \
+         d.firstSeen WHEN d.date > '1000-01-01' THEN d.date END) FROM sdate_spam t JOIN sdate d \
+         ON d.id = t.date_id WHERE t.spam_id = s.id) seen FROM spam s), o AS (SELECT seq, \
+         ROW_NUMBER() OVER (ORDER BY seen IS NULL, seen, id) n FROM f) SELECT COUNT(*) FROM o \
+         WHERE seq <> n",
+    );
+    let recipients = |id: &str| {
+        let query =
+            format!("SELECT recipient FROM recipient_spam WHERE spam_id = MD5('{id}') ORDER BY 1");
+        old.rows(&old.main, &query)
+            .into_iter()
+            .map(|row| mysql::from_value(row[0].clone()))
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(
+        recipients("3"),
+        ["b3@x.example", "c@y.example", "d@z.example"]
+    );
+    assert_eq!(recipients("4"), ["é@x.example"]);
+    assert_eq!(recipients("endless"), ["12345", "12345678901"]);
+    assert_eq!(recipients("long1").len(), 500);
+    zero("SELECT COUNT(*) FROM user_spam WHERE user = 'none'");
+    assert_eq!(
+        ask("SELECT COUNT(*) FROM user_spam WHERE spam_id = MD5('long2')"),
+        "30"
+    );
+    assert_eq!(
+        ask("SELECT GROUP_CONCAT(user ORDER BY user) FROM user_spam WHERE spam_id = MD5(2)"),
+        "Bob,joe"
+    );
+}
+
+#[test]
+fn an_upgraded_database_is_as_a_new_one() {
+    let (old, new) = (Old::new(MariaDb::shared()), Old::empty(MariaDb::shared()));
+    old.upgrade();
+    new.upgrade();
+    let columns = "SELECT table_name, column_name, column_type, collation_name, is_nullable, \
+        column_default, extra FROM information_schema.columns WHERE table_schema = DATABASE() AND \
+        table_name NOT LIKE 'old\\_%' ORDER BY 1, 2";
+    let keys = "SELECT table_name, index_name, seq_in_index, column_name, sub_part, non_unique \
+        FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name NOT \
+        LIKE 'old\\_%' ORDER BY 1, 2, 3";
+    let tables = "SELECT table_name, engine, row_format, table_collation FROM \
+        information_schema.tables WHERE table_schema = DATABASE() AND table_name NOT LIKE \
+        'old\\_%' ORDER BY 1";
+    for query in [columns, keys, tables] {
+        for (old_name, new_name) in [(&old.main, &new.main), (&old.window, &new.window)] {
+            let (is, should) = (old.rows(old_name, query), new.rows(new_name, query));
+            for (is, should) in is.iter().zip(&should) {
+                assert_eq!(is, should);
+            }
+            assert_eq!(is.len(), should.len());
+        }
+    }
+}
+
+#[test]
+fn what_a_stopped_analyzer_left_waits_as_a_window() {
+    let old = Old::new(MariaDb::shared());
+    old.upgrade();
+    let ask = |query: &str| old.value(&old.window, query).unwrap();
+    let zero = |query: &str| assert_eq!(ask(query), "0", "{query}");
+    assert_eq!(
+        ask("SELECT GROUP_CONCAT(number, closed IS NULL ORDER BY number) FROM windows"),
+        "10,21"
+    );
+    assert_eq!(
+        ask("SELECT COUNT(*) FROM old_spam"),
+        ask("SELECT COUNT(*) FROM spam")
+    );
+    assert_eq!(ask("SELECT COUNT(DISTINCT seq) - MAX(seq) FROM spam"), "1");
+    zero(
+        "SELECT COUNT(*) FROM spam n JOIN old_spam o ON o.id = n.id WHERE NOT (n.subject <=> \
+          COALESCE(o.subject, '') AND n.textMessage <=> COALESCE(o.textMessage, '') AND \
+          n.htmlMessage <=> COALESCE(o.htmlMessage, '') AND n.headers <=> COALESCE(o.headers, '') \
+          AND n.totalCounter <=> COALESCE(o.totalCounter, 1))",
+    );
+    zero("SELECT COUNT(*) FROM spam WHERE firstSeen < '2013-06-01' OR `window` <> 1");
+    zero("SELECT SUM(totalCounter) - (SELECT SUM(todaysCounter) FROM days) FROM spam");
+    let many = |table: &str| {
+        ask(&format!(
+            "SELECT COUNT(*) FROM {table} WHERE spam_id = MD5('many')"
+        ))
+    };
+    assert_eq!(
+        (many("sources").as_str(), many("recipients").as_str()),
+        ("500", "500")
+    );
+    // Each pair of the old rows that belongs to a record, once; and the joined columns.
+    for (table, column) in [("links", "hyperlink"), ("attachments", "attachmentFileMd5")] {
+        let of = |table: String| {
+            ask(&format!(
+                "SELECT COUNT(DISTINCT t.spam_id, BINARY t.{column}) FROM {table} t JOIN \
+                 spam s ON s.id = t.spam_id WHERE LENGTH(t.{column}) > 0"
+            ))
+        };
+        assert_eq!(of(table.to_owned()), of(format!("old_{table}")), "{table}");
+    }
+    assert_eq!(ask("SELECT COUNT(DISTINCT sensorID) FROM sensors"), "3");
+    assert_eq!(
+        ask("SELECT GROUP_CONCAT(user ORDER BY user) FROM users WHERE spam_id = MD5('w1')"),
+        "u1,u2"
+    );
+    assert_eq!(ask("SELECT COUNT(*) FROM analyzer"), "1");
+}
+
+/// A spam of the first SHIVA in its main database, and what its stopped analyzer had of it.
+fn put_known_spam(old: &Old<'_>, id: &str, subject: &str, body: &str) {
+    let length = subject.len() + body.len();
+    let digest = libfuzzy::hash(format!("{body} {subject}").as_bytes()).unwrap();
+    let mut root = old.root();
+    root.exec_drop(
+        format!(
+            "INSERT INTO {}.spam (id, subject, textMessage, totalCounter, ssdeep, length) VALUES \
+             (?, ?, ?, 40, ?, ?)",
+            old.main
+        ),
+        (id, subject, body, &digest, length),
+    )
+    .unwrap();
+    root.query_drop(format!(
+        "INSERT INTO {0}.sdate VALUES (NULL, '2013-05-01', '2013-05-01 01:00:00', '2013-05-01 \
+         02:00:00', 40)",
+        old.main
+    ))
+    .unwrap();
+    let day = root.last_insert_id();
+    root.query_drop(format!(
+        "INSERT INTO {}.sdate_spam (spam_id, date_id) VALUES ('{id}', {day})",
+        old.main
+    ))
+    .unwrap();
+    root.exec_drop(
+        format!(
+            "INSERT INTO {}.spam (id, subject, textMessage, totalCounter, ssdeep, length, \
+             firstSeen, sourceIP, sensorID, `to`) VALUES (?, ?, ?, 2, ?, ?, '2013-06-01 01:02:03', \
+             '10.9.8.7, 10.9.8.6', 'shiva', 'a@x.example')",
+            old.window
+        ),
+        (
+            "0123456789abcdef0123456789abcdef",
+            subject,
+            format!("{body}!"),
+            &digest,
+            length + 1,
+        ),
+    )
+    .unwrap();
+    root.query_drop(format!(
+        "INSERT INTO {0}.attachments (spam_id, file_name, attach_type, attachmentFileMd5) VALUES \
+         ('0123456789abcdef0123456789abcdef', 'same.exe', 'attach', MD5('one')), \
+         ('0123456789abcdef0123456789abcdef', 'same.exe', 'attach', MD5('two'))",
+        old.window
+    ))
+    .unwrap();
+}
+
+#[test]
+fn what_comes_after_an_upgrade_goes_into_the_old_records() {
+    let old = Old::new(MariaDb::shared());
+    let body: String = (0..60)
+        .map(|n| format!("Line {} of a letter\n", n * n * 7919))
+        .collect();
+    let id = "ffffffffffffffffffffffffffffffff";
+    put_known_spam(&old, id, "Hello there", &body);
+    old.upgrade();
+    let ask = |query: &str| old.value(&old.main, query).unwrap();
+    let records: u64 = ask("SELECT COUNT(*) FROM spam").parse().unwrap();
+    // A new copy, a little different: matches the old record by its fingerprint.
+    let mail = format!("Subject: Hello there\r\n\r\n{}", body.replace('\n', "\r\n"));
+    old.rig
+        .drop_file("a.eml", mail.replacen("Line", "Lime", 1).as_bytes());
+    old.rig.once();
+    // 40 of old, 2 that waited, 1 of now.
+    let counter = format!("SELECT totalCounter FROM spam WHERE id = '{id}'");
+    assert_eq!(ask(&counter), "43");
+    assert_eq!(
+        old.value(&old.window, "SELECT COUNT(*) FROM spam")
+            .as_deref(),
+        Some("0")
+    );
+    // The other 121 that waited are records of their own: none of them is in the main database.
+    assert_eq!(
+        ask("SELECT COUNT(*) FROM spam"),
+        (records + 121).to_string()
+    );
+    let of = |table: &str| {
+        ask(&format!(
+            "SELECT COUNT(*) FROM {table} WHERE spam_id = '{id}'"
+        ))
+    };
+    assert_eq!(of("ip_spam"), "2");
+    assert_eq!(of("recipient_spam"), "1");
+    assert_eq!(of("attachment"), "2");
+    assert_eq!(of("sdate_spam"), "3");
+    assert_eq!(old.rig.show(id)["count"].as_u64(), Some(43));
+    assert!(old.rig.total("spams") > 2000);
+}
+
+#[test]
+fn an_upgrade_that_was_killed_is_completed_by_the_next() {
+    let whole = Old::new(MariaDb::shared());
+    let began = Instant::now();
+    whole.upgrade();
+    let takes = began.elapsed();
+    let expected = whole.everything();
+    let (old, mut killed) = (Old::new(MariaDb::shared()), 0);
+    // Moments that differ from run to run. Each run goes on where the one before was killed.
+    for part in [1, 2, 3, 4, 5, 3, 4, 5] {
+        let jitter = Duration::from_nanos(u64::from(began.elapsed().subsec_nanos() % 50_000_000));
+        let mut child = old
+            .rig
+            .command("shiva-dbcreate")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(takes * part / 10 + jitter);
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 2, "it was killed {killed} times only");
+    old.upgrade();
+    same(&expected, &old.everything());
+}
+
+#[test]
+fn an_upgrade_whose_server_was_killed_is_completed_by_the_next() {
+    let server = MariaDb::start(&[]);
+    let whole = Old::new(&server);
+    let began = Instant::now();
+    whole.upgrade();
+    let takes = began.elapsed();
+    let expected = whole.everything();
+    let old = Old::new(&server);
+    for eighth in [1, 3, 4, 5] {
+        let tool = old
+            .rig
+            .command("shiva-dbcreate")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(takes * eighth / 8);
+        server.kill();
+        let output = tool.wait_with_output().unwrap();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(69), "{errors}");
+            assert!(errors.contains("run this again"), "{errors}");
+        }
+        server.start_again();
+    }
+    old.upgrade();
+    same(&expected, &old.everything());
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let old = Old::empty(MariaDb::shared());
+    old.upgrade();
+    for database in [&old.main, &old.window] {
+        old.server
+            .sql(&[&format!("UPDATE {database}.schema_version SET version = 7")]);
+        let output = old.dbcreate();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{errors}");
+        for part in [database, "version 7", "knows 1"] {
+            assert!(errors.contains(part), "{part} in {errors}");
+        }
+        old.server
+            .sql(&[&format!("UPDATE {database}.schema_version SET version = 1")]);
+    }
+}
+
+#[test]
+fn a_user_without_rights_is_told_what_to_grant() {
+    let old = Old::empty(MariaDb::shared());
+    let user = format!("user_of_{}", old.main);
+    old.server
+        .sql(&[&format!("CREATE USER {user}@'%' IDENTIFIED BY 'secret'")]);
+    let rig = Rig::with(&format!(
+        "engine : mysql\nsocket : {}\nuser : {user}\npassword : secret\nmaindb : {}\ntempdb : {}\n",
+        old.server.socket().display(),
+        old.main,
+        old.window
+    ));
+    let output = rig.run("shiva-dbcreate", &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{errors}");
+    let grant = format!("GRANT ALL ON `{}`.* TO '{user}'", old.window);
+    assert!(errors.contains(&grant), "{errors}");
+    for database in [&old.main, &old.window] {
+        // What the man page says the tool needs.
+        let rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP";
+        old.server
+            .sql(&[&format!("GRANT {rights} ON {database}.* TO {user}@'%'")]);
+    }
+    rig.ok("shiva-dbcreate", &[]);
+}
