@@ -378,7 +378,7 @@ fn what_a_stopped_analyzer_left_waits_as_a_window() {
 /// A spam of the first SHIVA in its main database, and what its stopped analyzer had of it.
 fn put_known_spam(old: &Old<'_>, id: &str, subject: &str, body: &str) {
     let length = subject.len() + body.len();
-    let digest = libfuzzy::hash(format!("{body} {subject}")).unwrap();
+    let digest = libfuzzy::hash(format!("{body} {subject}").as_bytes()).unwrap();
     let mut root = old.root();
     root.exec_drop(
         format!(
