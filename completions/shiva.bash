@@ -15,7 +15,8 @@ _shiva() {
 
     local options='--config --check-config --help' operands='' command=''
     case ${words[0]##*/} in
-        shiva-receiver | shiva-dbcreate) options+=' --version' ;;
+        shiva-receiver) options+=' --version' ;;
+        shiva-dbcreate) options+=' --dry-run --version' ;;
         shiva-analyzer) options+=' --once --version' ;;
         shiva)
             command=$(_shiva_command)

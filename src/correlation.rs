@@ -139,7 +139,10 @@ impl MainIndex {
     ) -> Result<HashMap<String, String>> {
         let mut places = HashMap::new();
         windows.each_known(window, &mut |known| {
-            let fingerprint = fingerprint(&known)?;
+            let Some(fingerprint) = fingerprint(&known) else {
+                places.insert(known.id.clone(), known.id);
+                return Ok(());
+            };
             let query = self.rule.query(&fingerprint, Against::Main);
             let found = self.index.find(&query, &mut self.scratch);
             if let Some(id) = found.and_then(|found| self.ids.get(found.record as usize)) {
@@ -156,16 +159,15 @@ fn digest(rule: &Rule, known: &Known) -> Option<Ctph> {
         .then(|| known.ssdeep.parse().ok())?
 }
 
-fn fingerprint(known: &Known) -> Result<Fingerprint> {
-    let unreadable = |what: &str| StoreError {
-        kind: StoreErrorKind::Unfit,
-        what: format!("the window store holds {what} that is none: {:?}", known.id),
-    };
-    Ok(Fingerprint {
-        id: known.id.parse().map_err(|_| unreadable("an id"))?,
-        ssdeep: known.ssdeep.parse().map_err(|_| unreadable("a digest"))?,
+/// What a record is found by; nothing but its own id where that is none of ours. In windows that
+/// the first SHIVA left there are records without a digest: they have no near copies.
+fn fingerprint(known: &Known) -> Option<Fingerprint> {
+    let ssdeep = known.ssdeep.parse::<Ctph>();
+    Some(Fingerprint {
+        id: known.id.parse().ok()?,
+        body_chars: if ssdeep.is_ok() { known.body_chars } else { 0 },
+        ssdeep: ssdeep.unwrap_or(Ctph::empty()),
         length: known.length,
-        body_chars: known.body_chars,
         has_text: known.has_text,
     })
 }

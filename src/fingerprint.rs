@@ -89,7 +89,7 @@ fn ctph_of(pieces: &[&[u8]]) -> Ctph {
     // and more only, which no mail in memory can have: the empty digest then.
     let size = pieces.iter().map(|piece| piece.len() as u64).sum();
     if generator.set_fixed_input_size(size).is_err() {
-        return Ctph(RawFuzzyHash::new());
+        return Ctph::empty();
     }
     for piece in pieces {
         generator.update(piece);
@@ -108,6 +108,11 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Ctph {
+    /// The digest of nothing.
+    pub fn empty() -> Ctph {
+        Ctph(RawFuzzyHash::new())
+    }
+
     /// The form that is compared: runs of more than three equal characters cut
     /// to three in both block hashes, as libfuzzy does before it compares.
     pub fn normalised(&self) -> FuzzyHash {

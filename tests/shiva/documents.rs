@@ -264,7 +264,7 @@ fn zsh_offers_every_option_and_command_and_no_other() {
             arms += 1;
         }
     }
-    // Two programs share a label; two more labels are the states of `_arguments`.
+    // Two labels are the states of `_arguments`.
     let labels = text.lines().filter(|line| {
         let line = line.trim();
         line.ends_with(')') && line.trim_end_matches(')').split(" | ").all(is_word)

@@ -389,6 +389,18 @@ fn put_known_spam(old: &Old<'_>, id: &str, subject: &str, body: &str) {
         (id, subject, body, &digest, length),
     )
     .unwrap();
+    root.query_drop(format!(
+        "INSERT INTO {0}.sdate VALUES (NULL, '2013-05-01', '2013-05-01 01:00:00', '2013-05-01 \
+         02:00:00', 40)",
+        old.main
+    ))
+    .unwrap();
+    let day = root.last_insert_id();
+    root.query_drop(format!(
+        "INSERT INTO {}.sdate_spam (spam_id, date_id) VALUES ('{id}', {day})",
+        old.main
+    ))
+    .unwrap();
     root.exec_drop(
         format!(
             "INSERT INTO {}.spam (id, subject, textMessage, totalCounter, ssdeep, length, \
@@ -448,10 +460,10 @@ fn what_comes_after_an_upgrade_goes_into_the_old_records() {
             "SELECT COUNT(*) FROM {table} WHERE spam_id = '{id}'"
         ))
     };
-    assert_eq!(of("ip_spam"), "3");
+    assert_eq!(of("ip_spam"), "2");
     assert_eq!(of("recipient_spam"), "1");
     assert_eq!(of("attachment"), "2");
-    assert_eq!(of("sdate_spam"), "2");
+    assert_eq!(of("sdate_spam"), "3");
     assert_eq!(old.rig.show(id)["count"].as_u64(), Some(43));
     assert!(old.rig.total("spams") > 2000);
 }
