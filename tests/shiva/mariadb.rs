@@ -158,6 +158,8 @@ impl MariaDb {
             .arg(format!("--datadir={}/data", self.directory.display()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}/pid", self.directory.display()))
+            // A server that starts deletes what others have in the same one.
+            .arg(format!("--tmpdir={}", self.directory.display()))
             .arg(format!("--port={}", self.port))
             .args(&self.options)
             .env("PATH", path())
