@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::exactly_once::{ANALYZER_POINTS, check_findings, fill};
-use crate::mariadb::{Databases, MariaDb, Rights};
+use crate::mariadb::{Databases, MariaDb};
+use crate::mariadb_databases::Rights;
 use crate::rig::{Rig, files_under, finish, wait_until};
 
 /// An installation on fresh databases, which `shiva-dbcreate` has made.

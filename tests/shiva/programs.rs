@@ -479,3 +479,15 @@ fn mail_waits_when_the_database_files_are_taken_away() {
     wait_until("both are counted", || rig.total("spams") == 2);
     analyzer.stop();
 }
+
+#[test]
+fn a_dry_run_of_dbcreate_prints_the_sql_and_makes_nothing() {
+    let rig = Rig::new();
+    let said = rig.ok("shiva-dbcreate", &["--dry-run"]);
+    assert!(said.contains("CREATE TABLE windows_taken"), "{said}");
+    assert!(!rig.path("db/Shiva.sqlite").exists());
+    rig.ok("shiva-dbcreate", &[]);
+    let said = rig.ok("shiva-dbcreate", &["--dry-run"]);
+    assert_eq!(said.matches("unchanged").count(), 2, "{said}");
+    assert!(!said.contains("CREATE"), "{said}");
+}

@@ -187,20 +187,16 @@ pub(super) enum Commit {
     Nothing,
 }
 
-/// A connection to the server, to no database yet: our character set, mode and time zone.
-pub(super) fn connect(options: &Options, long: bool) -> mysql::Result<Session> {
-    let timeout = if long {
-        QUERY_TIMEOUT
-    } else {
-        STATEMENT_TIMEOUT
-    };
+/// A connection to the server, to no database yet: our character set, mode and time zone. The
+/// server is waited for as long as `timeout` says.
+pub(super) fn connect(options: &Options, timeout: Option<Duration>) -> mysql::Result<Session> {
     let mut builder = OptsBuilder::new()
         .user(Some(&options.user))
         .pass(Some(&options.password))
         .prefer_socket(false)
         .stmt_cache_size(STATEMENTS)
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-        .read_timeout(Some(timeout))
+        .read_timeout(timeout)
         .write_timeout(Some(STATEMENT_TIMEOUT))
         .tcp_keepalive_time_ms(Some(DEAD_PEER_MS / 2))
         .tcp_keepalive_probe_interval_secs(Some(10))
@@ -249,7 +245,11 @@ fn tls(tls: Tls) -> Option<SslOpts> {
 
 /// Opens a connection for its purpose: the database chosen and of our version, the lock taken.
 fn open(options: &Options, purpose: Purpose, last: Option<u32>) -> Tried<Session> {
-    let mut session = connect(options, purpose == Purpose::Reader)?;
+    let timeout = match purpose {
+        Purpose::Reader => QUERY_TIMEOUT,
+        _ => STATEMENT_TIMEOUT,
+    };
+    let mut session = connect(options, Some(timeout))?;
     let conn = &mut session.conn;
     let mut choose = |name: &str| -> Tried<()> {
         schema::check(conn, name)?;

@@ -42,6 +42,9 @@ const WAIT_FOR_OTHER: u32 = 600;
 /// Seconds that a table is waited for which another program has in use.
 const WAIT_FOR_TABLE: u32 = 60;
 
+/// Seconds that the connection with the lock may be idle: more than any upgrade takes.
+const IDLE_MAX: u32 = 30 * 24 * 3600;
+
 /// Characters of a lock's name that every server takes.
 const LOCK_NAME_MAX: usize = 64;
 
@@ -149,10 +152,11 @@ pub(super) fn check(connection: &mut Conn, database: &str) -> Tried<()> {
 /// A connection whose statements may take as long as a large table needs.
 fn connect(options: &Options) -> Result<Conn> {
     let open = || -> Tried<Conn> {
-        let mut connection = link::connect(options, true)?.conn;
+        let mut connection = link::connect(options, None)?.conn;
         // Not strict: dates that are none stay.
         connection.query_drop(format!(
-            "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', lock_wait_timeout = {WAIT_FOR_TABLE}"
+            "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', lock_wait_timeout = \
+             {WAIT_FOR_TABLE}, wait_timeout = {IDLE_MAX}"
         ))?;
         Ok(connection)
     };

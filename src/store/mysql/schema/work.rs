@@ -237,7 +237,7 @@ impl<'c> Work<'c> {
     }
 
     fn columns(&mut self, table: &str) -> Result<BTreeMap<String, ExistingColumn>> {
-        type Row = (String, String, Option<u64>, Option<String>, String);
+        type Row = (String, String, Option<u64>, Option<String>, Option<String>);
         let rows = self.rows::<Row>(
             "SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR), character_maximum_length, \
              CAST(collation_name AS CHAR), CAST(extra AS CHAR) FROM information_schema.columns \
@@ -248,7 +248,7 @@ impl<'c> Work<'c> {
             let column = ExistingColumn {
                 kind: Type::new(&kind, characters.unwrap_or(0)),
                 collation,
-                counts: extra.contains("auto_increment"),
+                counts: extra.is_some_and(|extra| extra.contains("auto_increment")),
             };
             (name, column)
         };
