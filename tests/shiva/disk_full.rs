@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::rig::{Rig, binary, files_under, finish};
 
 /// What is run by this command may mount what it likes; nobody else sees it.
-fn own_mounts() -> Command {
+pub fn own_mounts() -> Command {
     let mut command = Command::new("unshare");
     command.args(if rustix::process::geteuid().is_root() {
         ["--mount", "--"].as_slice()

@@ -13,6 +13,7 @@ mod legacy;
 mod mariadb;
 mod mariadb_databases;
 mod mariadb_outage;
+mod mariadb_outage_stuck;
 mod mariadb_programs;
 mod mariadb_site;
 mod message;

@@ -15,7 +15,9 @@ use std::sync::{Mutex, OnceLock};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::disk_full::own_mounts;
 pub use crate::mariadb_databases::Databases;
 use crate::rig::{free_port, wait_until};
 
@@ -50,13 +52,19 @@ const KEEPER: &str = r#"
     else
         kill -KILL "$server"
         wait "$server" 2>/dev/null
+        [ -z "$SIZE" ] || umount "$directory/data"
         rm -rf "$directory"
     fi
 "#;
 
+/// Mounts a disk of its own for the data, and fills it with a copy of the template.
+const OWN_DISK: &str = r#"mount -t tmpfs -o "size=$SIZE" tmpfs "$1/data" &&
+    cp -a "$TEMPLATE/." "$1/data" || exit"#;
+
 /// A server. Dropped, it is killed and its directory removed.
 pub struct MariaDb {
     directory: PathBuf,
+    disk: Option<&'static str>,
     port: u16,
     options: Vec<String>,
     running: Mutex<Option<(Child, ChildStdin)>>,
@@ -77,8 +85,21 @@ impl MariaDb {
             .unwrap()
             .keep();
         copy(&template(), &directory.join("data"));
+        MariaDb::started(directory, None, options)
+    }
+
+    /// A server whose data lie on a disk of this size, which goes when it ends.
+    pub fn on_disk(size: &'static str, options: &[&str]) -> MariaDb {
+        let directory = tempfile::Builder::new().prefix("mariadb-").tempdir();
+        let directory = directory.unwrap().keep();
+        fs::create_dir(directory.join("data")).unwrap();
+        MariaDb::started(directory, Some(size), options)
+    }
+
+    fn started(directory: PathBuf, disk: Option<&'static str>, options: &[&str]) -> MariaDb {
         let server = MariaDb {
             directory,
+            disk,
             port: free_port(),
             options: options.iter().map(ToString::to_string).collect(),
             running: Mutex::default(),
@@ -148,13 +169,26 @@ impl MariaDb {
     pub fn start_again(&self) {
         let mut running = self.running.lock().unwrap();
         assert!(running.is_none(), "it runs");
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
+        let mut keeper = match self.disk {
+            None => Command::new("sh"),
+            Some(size) => {
+                let mut command = own_mounts();
+                command.arg("sh").env("SIZE", size);
+                command.env("TEMPLATE", template());
+                command
+            }
+        };
+        let script = match self.disk {
+            None => KEEPER.to_owned(),
+            Some(_) => format!("{OWN_DISK}\n{KEEPER}"),
+        };
+        let mut keeper = keeper
+            .args(["-c", &script, "keeper"])
             .arg(&self.directory)
             .args(["mariadbd"])
             .args(SMALL)
             .args(SERVER)
-            .args(as_root())
+            .args(as_root().or(self.disk.map(|_| "--user=root")))
             .arg(format!("--datadir={}/data", self.directory.display()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}/pid", self.directory.display()))
@@ -175,6 +209,31 @@ impl MariaDb {
             self.connect("root", "").is_ok()
         });
         *running = Some((keeper, stdin));
+    }
+
+    /// The directory of its data, as it sees it.
+    pub fn data(&self) -> PathBuf {
+        let running = self.running.lock().unwrap();
+        let (keeper, _) = running.as_ref().expect("it runs");
+        PathBuf::from(format!("/proc/{}/root", keeper.id()))
+            .join(self.directory.strip_prefix("/").unwrap())
+            .join("data")
+    }
+
+    /// Makes the server stand still, as one whose disk or host hangs.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Makes it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = fs::read_to_string(self.directory.join("pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// What the server said, for a test that fails.
