@@ -1,6 +1,7 @@
 //! What a failure on the server means: wait, find the mail, make the database.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use mysql::{DriverError, Error};
 
@@ -97,6 +98,14 @@ impl Fault {
         }
     }
 
+    /// Whether the server was waited for in vain.
+    pub(super) fn timed_out(&self) -> bool {
+        let Fault::Sql(Error::IoError(error)) = self else {
+            return false;
+        };
+        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    }
+
     /// Whether the connection is as good as before.
     pub(super) fn keeps_connection(&self) -> bool {
         match self {
@@ -180,6 +189,9 @@ impl<'a> Place<'a> {
             };
             return (Unavailable, remedy);
         }
+        if fault.timed_out() {
+            return (Unavailable, "; the server hangs, or is far too slow");
+        }
         if fault.is_too_large() {
             return (Refused, "");
         }
@@ -226,6 +238,22 @@ impl fmt::Display for Told {
             Error::CodecError(error) => write!(f, "{error}"),
             Error::TlsError(error) => write!(f, "{error}"),
             error => write!(f, "{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_hangs_is_told_from_a_connection_that_died() {
+        let fault = |kind: ErrorKind| Fault::from(Error::from(std::io::Error::from(kind)));
+        for kind in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            assert!(fault(kind).timed_out() && fault(kind).lost_connection());
+        }
+        for kind in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof] {
+            assert!(!fault(kind).timed_out() && fault(kind).lost_connection());
         }
     }
 }
