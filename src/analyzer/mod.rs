@@ -35,7 +35,7 @@ use crate::exit::{Exit, Failure};
 use crate::queue::{Claim, Intake, Maildir};
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Engine, StoreError, StoreErrorKind, WindowStore};
+use crate::store::{Engine, StoreError, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 use ledger::{Ledger, Settled};
@@ -258,14 +258,10 @@ fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp>
 
 /// The window store belongs to one analyzer, whatever queue another one has.
 fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn WindowStore>, GaveUp> {
-    let opened = patience.until("database", || -> Result<_, StoreError> {
+    patience.until("database", || {
         stores.prepare()?;
-        match stores.own_windows() {
-            Err(error) if error.kind == StoreErrorKind::Taken => Ok(Err(error)),
-            other => other.map(Ok),
-        }
-    })?;
-    opened.map_err(|error| GaveUp::TooLong(error.into()))
+        stores.own_windows()
+    })
 }
 
 /// The intake's thread: claims files and hears what became of them.

@@ -1,14 +1,17 @@
 //! Waiting for a neighbour: again and again with growing pauses, said once and then rarely.
 //!
-//! A service waits for ever, or until it is stopped. `--once` waits [`ONCE_LIMIT`] and gives up.
+//! A service waits for ever, or until it is stopped. `--once` waits [`ONCE_LIMIT`] and gives up. Where
+//! waiting is no use ([`Passing`]), both end.
 
 use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::escape;
 use crate::exit::{Exit, Failure};
+use crate::store::{StoreError, StoreErrorKind};
 use crate::watchdog;
 
 /// How long `--once` waits for a neighbour.
@@ -23,12 +26,30 @@ const PAUSE_MOST: Duration = Duration::from_secs(10);
 /// How often an outage that goes on is said again.
 const SAY_EVERY: Duration = Duration::from_secs(300);
 
+/// A failure that may pass by itself.
+pub trait Passing: Display {
+    /// False where no waiting helps.
+    fn passes(&self) -> bool {
+        true
+    }
+}
+
+impl Passing for io::Error {}
+
+impl Passing for StoreError {
+    /// What another analyzer has, or has written to, is not what we hold in memory: a new start
+    /// looks again.
+    fn passes(&self) -> bool {
+        self.kind != StoreErrorKind::Taken
+    }
+}
+
 /// Why waiting ended without what was waited for.
 #[derive(Debug)]
 pub enum GaveUp {
     /// The process was told to stop.
     Stopped,
-    /// The limit passed.
+    /// The limit passed, or waiting is no use.
     TooLong(Failure),
 }
 
@@ -61,7 +82,7 @@ impl Patience {
     }
 
     /// Tries until it succeeds. `neighbour` names what is waited for in the log.
-    pub fn until<T, E: Display>(
+    pub fn until<T, E: Passing>(
         &self,
         neighbour: &str,
         mut attempt: impl FnMut() -> Result<T, E>,
@@ -77,6 +98,10 @@ impl Patience {
                         log::warn!("event={neighbour}.back after_seconds={seconds}");
                     }
                     return Ok(value);
+                }
+                Err(error) if !error.passes() => {
+                    let failure = Failure::new(Exit::Unavailable, error.to_string());
+                    return Err(GaveUp::TooLong(failure));
                 }
                 Err(error) => error.to_string(),
             };
@@ -114,6 +139,21 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Passing for &str {}
+
+    #[test]
+    fn what_another_analyzer_has_is_not_waited_for() {
+        let patience = Patience::new(Arc::default(), None);
+        let taken = StoreError {
+            kind: StoreErrorKind::Taken,
+            what: "another one has it".into(),
+        };
+        let gave_up = patience.until("test", || Err::<(), _>(taken.clone()));
+        assert!(
+            matches!(gave_up, Err(GaveUp::TooLong(failure)) if failure.exit == Exit::Unavailable)
+        );
+    }
 
     #[test]
     fn waits_until_it_succeeds() {

@@ -212,6 +212,14 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         let values = Values::check(document)?;
         values.warn(&mut warnings);
+        let server = server(&values);
+        if server.main.eq_ignore_ascii_case(&server.window) {
+            return Err(ConfigError(format!(
+                "{}: [database] maindb and tempdb are both {}; they must be two databases",
+                file.display(),
+                server.main
+            )));
+        }
         let integer = |section, key| values.integer(section, key);
         Ok(Config {
             queuepath: values.path("global", "queuepath"),
@@ -244,7 +252,7 @@ impl Config {
                     _ => Engine::Mysql,
                 },
                 path: values.path("database", "path"),
-                server: server(&values),
+                server,
             },
             file,
             warnings,

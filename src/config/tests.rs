@@ -62,6 +62,7 @@ fn a_wrong_value_says_all_an_operator_needs() {
         "[global]\nqueuepath = relative/path\n",
         "[database]\nengine = oracle\n",
         "[database]\ntempdb = Shiva`Temp\n",
+        "[database]\nmaindb = one\ntempdb = One\n",
         "[database]\nsocket = run/mysqld.sock\n",
         "[analyzer]\nsimilarity = 0\n",
     ] {

@@ -363,6 +363,23 @@ fn a_database_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
+fn exchanged_names_change_nothing() {
+    let old = Old::new(MariaDb::shared());
+    let before = old.everything();
+    let rig = Rig::with(&format!(
+        "engine : mysql\nsocket : {}\nuser : root\npassword :\nmaindb : {}\ntempdb : {}\n",
+        old.server.socket().display(),
+        old.window,
+        old.main
+    ));
+    let output = rig.run("shiva-dbcreate", &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert!(errors.contains("exchanged"), "{errors}");
+    assert_eq!(before, old.everything());
+}
+
+#[test]
 fn a_user_without_rights_is_told_what_to_grant() {
     let old = Old::empty(MariaDb::shared());
     let user = format!("user_of_{}", old.main);

@@ -48,7 +48,8 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const SESSION: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin, SESSION sql_mode = \
     'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION \
     wait_timeout = 28800, SESSION net_read_timeout = 120, SESSION net_write_timeout = 600, \
-    SESSION innodb_lock_wait_timeout = 20, SESSION autocommit = 1";
+    SESSION innodb_lock_wait_timeout = 20, SESSION autocommit = 1, SESSION sql_safe_updates = 0, \
+    SESSION sql_select_limit = DEFAULT, SESSION completion_type = 0";
 
 /// Row locks only where rows are changed, and what others committed is seen.
 const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";

@@ -79,6 +79,7 @@ fn run(options: &Options, dry: bool) -> Result<(Vec<Made>, Vec<String>)> {
     if !dry {
         wait_for_others(&mut locked, options)?;
     }
+    not_exchanged(&mut locked, options)?;
     let (mut made, mut statements) = (Vec::new(), Vec::new());
     for (database, migrations) in [(&options.window, WINDOW), (&options.main, MAIN)] {
         // Its own, for a prepared statement stays with the database that it was prepared in.
@@ -90,6 +91,34 @@ fn run(options: &Options, dry: bool) -> Result<(Vec<Made>, Vec<String>)> {
         statements.extend(done);
     }
     Ok((made, statements))
+}
+
+/// Tables that only a main database has, ours and the first SHIVA's, and only a window database.
+const ONLY_MAIN: &str = "'sdate', 'sdate_spam', 'ip_spam', 'windows_taken'";
+const ONLY_WINDOW: &str = "'attachments', 'sensors', 'windows', 'queue_files'";
+
+/// Fails, before anything is changed, where the configuration takes one database for the other.
+fn not_exchanged(connection: &mut Conn, options: &Options) -> Result<()> {
+    let foreign = [(&options.main, ONLY_WINDOW), (&options.window, ONLY_MAIN)];
+    for (database, tables) in foreign {
+        let query = format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND \
+             table_name IN ({tables}) LIMIT 1"
+        );
+        let found = connection
+            .exec_first::<String, _, _>(query, (database,))
+            .map_err(|error| Place::of(options, database).error(Fault::Sql(error)))?;
+        if let Some(table) = found {
+            return Err(StoreError {
+                kind: StoreErrorKind::Unfit,
+                what: format!(
+                    "the database {database} has a table {table}, which belongs to the other \
+                     database; are [database] maindb and tempdb exchanged? Nothing was changed"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn upgrade(work: &mut Work<'_>, migrations: &[Migration]) -> Result<()> {

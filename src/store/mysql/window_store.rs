@@ -265,7 +265,7 @@ fn refresh_counters(conn: &mut mysql::Conn, window: u64) -> super::fault::Tried<
 /// Somebody else has moved the window on: what we hold in memory is not what the store has.
 fn another_wrote() -> Fault {
     Fault::Store(StoreError {
-        kind: StoreErrorKind::Unavailable,
+        kind: StoreErrorKind::Taken,
         what: "the window database was changed by another analyzer; stop the other one, or give \
                one of them a [database] tempdb of its own, and restart this one"
             .into(),
