@@ -23,7 +23,7 @@ use crate::watchdog;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait for the server to say or take something while the ledger waits: under half of
-/// the watchdog's time.
+/// the watchdog's time, and less than the unit's `TimeoutStopSec`.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The same where nothing is in a hurry: queries over millions of rows.
@@ -105,7 +105,8 @@ impl Link {
                 Err(fault) => fault,
             };
             // One that was open before may have died since; a fresh one that fails is an outage.
-            let died = kept && !lost && fault.lost_connection();
+            // So is a server that hangs: to wait for it twice is more than a stop may take.
+            let died = kept && !lost && fault.lost_connection() && !fault.timed_out();
             let conflict = fault.is_conflict() && conflicts < CONFLICTS_MAX;
             self.settle(&fault);
             lost |= died;
