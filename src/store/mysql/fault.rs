@@ -100,10 +100,16 @@ impl Fault {
 
     /// Whether the server was waited for in vain.
     pub(super) fn timed_out(&self) -> bool {
-        let Fault::Sql(Error::IoError(error)) = self else {
-            return false;
+        let error = match self {
+            Fault::Sql(Error::IoError(error)) => Some(error),
+            Fault::Sql(Error::CodecError(error)) => {
+                std::error::Error::source(error).and_then(|source| source.downcast_ref())
+            }
+            _ => None,
         };
-        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        error.is_some_and(|error: &std::io::Error| {
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        })
     }
 
     /// Whether the connection is as good as before.
@@ -244,16 +250,36 @@ impl fmt::Display for Told {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use mysql::{Conn, OptsBuilder};
+
     use super::*;
+
+    /// What comes of a connection to a server.
+    fn met(listener: &TcpListener) -> Fault {
+        let options = OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(listener.local_addr().unwrap().port())
+            .prefer_socket(false)
+            .read_timeout(Some(Duration::from_millis(50)));
+        Conn::new(options).unwrap_err().into()
+    }
 
     #[test]
     fn a_server_that_hangs_is_told_from_a_connection_that_died() {
-        let fault = |kind: ErrorKind| Fault::from(Error::from(std::io::Error::from(kind)));
-        for kind in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
-            assert!(fault(kind).timed_out() && fault(kind).lost_connection());
-        }
-        for kind in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof] {
-            assert!(!fault(kind).timed_out() && fault(kind).lost_connection());
-        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let silent = met(&listener);
+        assert!(silent.timed_out() && silent.lost_connection(), "{silent:?}");
+        drop(listener.accept());
+        let hangs_up = std::thread::scope(|scope| {
+            scope.spawn(|| drop(listener.accept()));
+            met(&listener)
+        });
+        assert!(
+            !hangs_up.timed_out() && hangs_up.lost_connection(),
+            "{hangs_up:?}"
+        );
     }
 }
