@@ -3,12 +3,12 @@
 //! A thread says with [`busy`] that it does something that must end: examines a message, enters it,
 //! serves connections. While it waits for work it is not busy, nor while it writes to a disk or a
 //! database: these may be slow, and to start anew would not mend them. While it waits for a
-//! neighbour in between it says that it is alive ([`still_alive`]). A thread of its own tells systemd that all is well, four times in
-//! the time that `WatchdogSec=` gives, unless some thread has been busy with one thing for half of
-//! that time: then it names it in the log and is silent, and systemd starts the service anew. A
-//! message that a parser never finishes is so found, tried alone, and set aside
-//! ([`crate::queue::work`]).
+//! neighbour in between it says that it is alive ([`still_alive`]).
 //!
+//! A thread of its own tells systemd that all is well, four times in the time that `WatchdogSec=`
+//! gives, unless some thread has been busy with one thing for half of that time: then it names it
+//! in the log and is silent, and systemd starts the service anew. A message that a parser never
+//! finishes is so found, tried alone, and set aside ([`crate::queue::work`]).
 
 use std::cell::OnceCell;
 use std::io;

@@ -118,6 +118,19 @@ pub struct Delta {
     pub sets: Sets,
 }
 
+impl Delta {
+    /// Its days as one.
+    pub fn total(&self) -> Day {
+        let mut days = self.days.values();
+        let mut total = days.next().copied().unwrap_or(Day {
+            count: 0,
+            ..Day::once(Timestamp::from_seconds(0, 0))
+        });
+        days.for_each(|day| total.add(day));
+        total
+    }
+}
+
 /// A batch: what some queue files change, and the names of these files.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -212,4 +225,25 @@ pub enum Find {
     One(Box<Spam>),
     /// Several ids begin so; the first of them.
     Several(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_over_two_days_totals_both() {
+        let at = |seconds| Timestamp::from_seconds(seconds, 0);
+        let (first, second) = (Day::once(at(86_000)), Day::once(at(87_000)));
+        let delta = Delta {
+            days: BTreeMap::from([(0, first), (1, second)]),
+            ..Delta::default()
+        };
+        let total = delta.total();
+        assert_eq!(total.count, 2);
+        assert_eq!(
+            (total.first_seen, total.last_seen),
+            (at(86_000), at(87_000))
+        );
+    }
 }

@@ -8,8 +8,7 @@ use super::fault::Tried;
 use super::link::Session;
 use super::rows::{Rows, bytes, hash, room};
 use crate::store::bounds::{self, cut};
-use crate::store::{Batch, Day, Delta, NewRecord, Sets};
-use crate::timestamp::Timestamp;
+use crate::store::{Batch, Delta, NewRecord, Sets};
 
 /// What an insert does about a row that is there: nothing, where `INSERT IGNORE` would hide what
 /// the server refuses.
@@ -82,7 +81,7 @@ fn records(session: &mut Session, batch: &Batch) -> Tried<()> {
 }
 
 fn record_row(window: u64, seq: u64, record: &NewRecord, delta: &Delta, room: usize) -> Vec<Value> {
-    let total = total(delta);
+    let total = delta.total();
     let digest =
         |values: &[String], separator| bounds::digest(values, values.len() as u64, separator);
     let or_unknown = |values: &[String]| match values {
@@ -173,7 +172,7 @@ fn values(
         if values.is_empty() {
             continue;
         }
-        let date = total(delta).first_seen.date();
+        let date = delta.total().first_seen.date();
         for value in values {
             let value = cut(value, bound);
             rows.push(vec![
@@ -211,7 +210,7 @@ fn parts(session: &mut Session, batch: &Batch) -> Tried<()> {
                 bytes(&part.sha256),
                 part.size.into(),
                 bytes(&cut(&part.media_type, bounds::MEDIA_TYPE)),
-                bytes(&total(delta).first_seen.date()),
+                bytes(&delta.total().first_seen.date()),
                 hash(&name),
             ])?;
         }
@@ -236,18 +235,6 @@ fn undeliverable(session: &mut Session, batch: &Batch) -> Tried<()> {
         ])?;
     }
     rows.send()
-}
-
-/// A delta's days as one.
-fn total(delta: &Delta) -> Day {
-    let mut days = delta.days.values();
-    let first = days.next().copied();
-    let mut total = first.unwrap_or(Day {
-        count: 0,
-        ..Day::once(Timestamp::from_seconds(0, 0))
-    });
-    days.for_each(|day| total.add(day));
-    total
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::signed;
 use crate::store::bounds::{self, cut};
-use crate::store::{Batch, Day, Delta, NewRecord, Sets};
-use crate::timestamp::Timestamp;
+use crate::store::{Batch, Delta, NewRecord, Sets};
 
 /// Writes all that a batch changes.
 pub(super) fn write(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
@@ -49,7 +48,7 @@ impl<'c> Writer<'c> {
     }
 
     fn insert(&self, seq: i64, record: &NewRecord, delta: &Delta) -> rusqlite::Result<()> {
-        let total = total(delta);
+        let total = delta.total();
         let digest =
             |values: &[String], separator| bounds::digest(values, values.len() as u64, separator);
         let or_unknown = |values: &[String]| match values {
@@ -125,7 +124,7 @@ impl<'c> Writer<'c> {
             if values.is_empty() {
                 continue;
             }
-            let date = total(delta).first_seen.date();
+            let date = delta.total().first_seen.date();
             for value in values {
                 let value = cut(value, bound);
                 statement.execute(params![self.window, signed(*seq), delta.id, value, date])?;
@@ -152,22 +151,10 @@ impl<'c> Writer<'c> {
                     part.sha256,
                     signed(part.size),
                     cut(&part.media_type, bounds::MEDIA_TYPE),
-                    total(delta).first_seen.date()
+                    delta.total().first_seen.date()
                 ])?;
             }
         }
         Ok(())
     }
-}
-
-/// A delta's days as one.
-fn total(delta: &Delta) -> Day {
-    let mut days = delta.days.values();
-    let first = days.next().copied();
-    let mut total = first.unwrap_or(Day {
-        count: 0,
-        ..Day::once(Timestamp::from_seconds(0, 0))
-    });
-    days.for_each(|day| total.add(day));
-    total
 }
