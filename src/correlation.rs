@@ -69,6 +69,11 @@ impl Correlation {
         Ok(waiting.len())
     }
 
+    /// The recipients that tests of the relay were sent to, as far as the main store has them.
+    pub fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>> {
+        self.main.probe_recipients(most)
+    }
+
     fn take_in(&mut self, window: u64) -> Result<()> {
         let key = WindowKey {
             analyzer: self.analyzer.clone(),
@@ -91,6 +96,12 @@ impl Correlation {
                 })?;
                 for (date, reason, count) in windows.undeliverable(window)? {
                     taking.undeliverable(&date, &reason, count)?;
+                }
+                for (date, reason, count) in windows.unrelayed(window)? {
+                    taking.unrelayed(&date, &reason, count)?;
+                }
+                for probe in windows.probes(window)? {
+                    taking.probe(&probe)?;
                 }
                 crash::point("window-before-commit");
                 Ok(())

@@ -13,6 +13,7 @@
 //! - [`sameness`]: what makes two spams the same, and the index that finds them.
 //! - [`window`]: the open window, where each spam gets its record.
 //! - [`archive`]: samples, attachments and undeliverable messages on disk.
+//! - [`relay`]: the counted few that go on to the relay host.
 //! - [`store`]: the window store and the main store, and their engines.
 //! - [`correlation`]: closed windows go into the main store.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
@@ -43,6 +44,7 @@ pub mod parsed;
 pub mod privileges;
 pub mod queue;
 pub mod receiver;
+pub mod relay;
 pub mod sameness;
 pub mod smtp;
 pub mod store;

@@ -164,6 +164,7 @@ mod tests {
             number: 1,
             opened: Timestamp::now(),
             records: Vec::new(),
+            slots: Vec::new(),
         };
         Window::resume(&stored, Rule::default())
     }

@@ -119,10 +119,51 @@ CREATE TABLE relay (
 );
 CREATE INDEX relay_spam ON relay (spam_id);
 
+-- Every copy that was given a slot to be relayed, whatever became of it. recipients are apart by a
+-- space.
+CREATE TABLE relay_log (
+    id INTEGER PRIMARY KEY,
+    spam_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    taken TEXT NOT NULL,
+    settled TEXT,
+    fate TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    sourceIP TEXT NOT NULL,
+    sensorID TEXT NOT NULL
+);
+CREATE INDEX relay_log_spam ON relay_log (spam_id);
+CREATE INDEX relay_log_taken ON relay_log (taken);
+
+CREATE TABLE unrelayed (
+    date TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    PRIMARY KEY (date, reason)
+) WITHOUT ROWID;
+
+-- The recipients of probe in one row, as the first SHIVA had them: the latest of them.
 CREATE TABLE whitelist (
     id INTEGER PRIMARY KEY,
     recipients TEXT
 );
+
+-- Recipients that tests of the relay were sent to, and the clients that sent them.
+CREATE TABLE probe (
+    recipient TEXT PRIMARY KEY,
+    firstSeen TEXT NOT NULL,
+    lastSeen TEXT NOT NULL,
+    counter INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX probe_last ON probe (lastSeen);
+CREATE TABLE probe_source (
+    recipient TEXT NOT NULL,
+    sourceIP TEXT NOT NULL,
+    firstSeen TEXT NOT NULL,
+    PRIMARY KEY (recipient, sourceIP)
+) WITHOUT ROWID;
 
 -- The sets that grew inside one column, each value a row.
 CREATE TABLE recipient_spam (

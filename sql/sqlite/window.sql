@@ -125,4 +125,42 @@ CREATE TABLE undeliverable (
     PRIMARY KEY (window, date, reason)
 ) WITHOUT ROWID;
 
+-- Copies that were given a slot to be relayed. A slot is taken in the transaction of the batch, before
+-- the attempt; settled IS NULL: under way. recipients are apart by a space.
+CREATE TABLE relays (
+    window INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    spam_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    taken TEXT NOT NULL,
+    settled TEXT,
+    fate TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    sourceIP TEXT NOT NULL,
+    sensorID TEXT NOT NULL,
+    PRIMARY KEY (window, seq, name)
+) WITHOUT ROWID;
+CREATE INDEX relays_under_way ON relays (window) WHERE settled IS NULL;
+
+CREATE TABLE unrelayed (
+    window INTEGER NOT NULL,
+    date TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    PRIMARY KEY (window, date, reason)
+) WITHOUT ROWID;
+
+-- Recipients that tests of the relay were sent to, and the clients that sent them.
+CREATE TABLE probes (
+    window INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    sourceIP TEXT NOT NULL,
+    firstSeen TEXT NOT NULL,
+    lastSeen TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    PRIMARY KEY (window, recipient, sourceIP)
+) WITHOUT ROWID;
+
 INSERT INTO schema_version VALUES (1);

@@ -9,31 +9,35 @@
 //!    ([`super::sweep`]) while the next batch is gathered;
 //! 4. only when that is done may the next transaction forget the names.
 //!
+//! Copies that are to be relayed have their slots in the same transaction, and are handed to the relay
+//! after it ([`crate::relay`]).
+//!
 //! What fails for want of disk or database is waited for. What the store refuses for its content
 //! is undone, and the batch halved until the mail is found and set aside. A batch whose archive
 //! could not be synced is undone too and done again later: a failed sync is never retried over the
 //! same files.
 
+mod entry;
+mod relays;
+
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::patience::{GaveUp, Patience};
 use super::sweep::{self, Sweep};
-use super::worker::{Examined, Outcome, Result as Examination};
+use super::worker::{Outcome, Result as Examination};
 use crate::archive::Archive;
 use crate::crash;
 use crate::escape;
-use crate::fingerprint::hex;
 use crate::logging::Rarely;
 use crate::queue::{Claim, Maildir, QueueName};
+use crate::relay::Relaying;
 use crate::sameness::Rule;
-use crate::store::bounds;
-use crate::store::{Batch, Day, Delta, Known, NewRecord, Part, StoreErrorKind, WindowStore};
+use crate::store::{Batch, StoreErrorKind, WindowStore};
 use crate::timestamp::Timestamp;
-use crate::window::{Place, Window};
+use crate::window::Window;
 
 /// Most messages of a batch.
 const BATCH_MAX: usize = 2048;
@@ -59,6 +63,7 @@ pub struct Ledger {
     store: Box<dyn WindowStore>,
     archive: Archive,
     window: Window,
+    relaying: Relaying,
     patience: Patience,
     maildir: Maildir,
     settled: Sender<Settled>,
@@ -82,18 +87,21 @@ impl Ledger {
         rule: Rule,
         mut store: Box<dyn WindowStore>,
         archive: Archive,
+        mut relaying: Relaying,
         patience: Patience,
         maildir: Maildir,
         settled: Sender<Settled>,
     ) -> Result<Ledger, GaveUp> {
         let sweep = patience.until("queue", || Sweep::start(maildir.clone()))?;
         let window = patience.until("database", || store.open_window())?;
+        relaying.resume(&window);
         let window = Window::resume(&window, rule);
         Ok(Ledger {
             rule,
             store,
             archive,
             window,
+            relaying,
             patience,
             maildir,
             settled,
@@ -206,111 +214,6 @@ impl Ledger {
         *self.batch.undeliverable.entry(key).or_default() += 1;
     }
 
-    fn enter_spam(&mut self, claim: &Claim, spam: Examined) -> Result<(), GaveUp> {
-        let place = self.window.place(&spam.fingerprint);
-        let record = match place {
-            Place::New(record) => {
-                let new = self.new_record(claim, &spam)?;
-                self.delta(record).new = Some(Box::new(new));
-                record
-            }
-            Place::Known(record, _) => record,
-        };
-        let day = Day::once(spam.received_at);
-        self.delta(record)
-            .days
-            .entry(spam.received_at.day())
-            .and_modify(|known| known.add(&day))
-            .or_insert(day);
-        self.enter_values(record, &spam);
-        self.enter_parts(record, &spam)
-    }
-
-    fn delta(&mut self, record: u32) -> &mut Delta {
-        let id = self.window.id(record);
-        let delta = self.batch.deltas.entry(u64::from(record)).or_default();
-        if delta.id.is_empty() {
-            delta.id = id.map_or_else(String::new, |id| id.to_string());
-        }
-        delta
-    }
-
-    fn new_record(&mut self, claim: &Claim, spam: &Examined) -> Result<NewRecord, GaveUp> {
-        let id = spam.fingerprint.id.to_string();
-        let (archive, window) = (&mut self.archive, self.window.number());
-        let sample = self.patience.until("disk", || {
-            archive.keep_sample(&id, window, &claim.path, &spam.file)
-        })?;
-        let fingerprint = &spam.fingerprint;
-        Ok(NewRecord {
-            known: Known {
-                id,
-                ssdeep: fingerprint.ssdeep.to_string(),
-                length: fingerprint.length,
-                body_chars: fingerprint.body_chars,
-                has_text: fingerprint.has_text,
-            },
-            from: spam.message.from.clone(),
-            subject: spam.message.subject.clone(),
-            text: spam.message.text.clone(),
-            html: spam.message.html.clone(),
-            headers: spam.message.headers.clone(),
-            sample: path_text(sample),
-        })
-    }
-
-    fn enter_values(&mut self, record: u32, spam: &Examined) {
-        let recipients = spam.recipients.iter().take(bounds::RECIPIENTS);
-        let kinds: [(u8, Vec<&String>); 5] = [
-            (1, spam.message.links.iter().collect()),
-            (2, spam.src_ip.iter().collect()),
-            (3, spam.sensor.iter().collect()),
-            (4, recipients.collect()),
-            (5, spam.user.iter().collect()),
-        ];
-        for (kind, values) in kinds {
-            for value in values {
-                if !self.window.is_new_to(record, kind, value) {
-                    continue;
-                }
-                let sets = &mut self.delta(record).sets;
-                let set = match kind {
-                    1 => &mut sets.links,
-                    2 => &mut sets.ips,
-                    3 => &mut sets.sensors,
-                    4 => &mut sets.recipients,
-                    _ => &mut sets.users,
-                };
-                set.push(value.clone());
-            }
-        }
-    }
-
-    fn enter_parts(&mut self, record: u32, spam: &Examined) -> Result<(), GaveUp> {
-        for part in &spam.message.attachments {
-            let sha256 = hex(&part.sha256);
-            let key = format!("{sha256} {} {}", part.inline, part.name);
-            if !self.window.is_new_to(record, 6, &key) {
-                continue;
-            }
-            let archive = &mut self.archive;
-            let path = self.patience.until("disk", || {
-                archive.keep_part(part.inline, &sha256, &part.content)
-            })?;
-            let part = Part {
-                name: part.name.clone(),
-                media_type: part.media_type.clone(),
-                size: part.content.len() as u64,
-                md5: hex(&part.md5),
-                sha256,
-                inline: part.inline,
-                path: path_text(path),
-            };
-            self.delta(record).sets.parts.push(part);
-        }
-        Ok(())
-    }
-
     /// Makes everything entered count, and begins to take its files out of the queue.
     pub fn commit(&mut self) -> Result<(), GaveUp> {
         if self.claims.is_empty() {
@@ -340,6 +243,7 @@ impl Ledger {
             return self.undo(&reason, Settled::Undone);
         }
         crash::point("batch-committed");
+        self.relaying.hand_over();
         self.batch = Batch::default();
         self.sweep.begin(std::mem::take(&mut self.claims));
         self.batch_max = (self.batch_max * 2).min(BATCH_MAX);
@@ -406,11 +310,8 @@ impl Ledger {
     fn reload(&mut self) -> Result<(), GaveUp> {
         let store = &mut self.store;
         let stored = self.patience.until("database", || store.open_window())?;
+        self.relaying.resume(&stored);
         self.window = Window::resume(&stored, self.rule);
         Ok(())
     }
-}
-
-fn path_text(path: PathBuf) -> String {
-    path.to_string_lossy().into_owned()
 }

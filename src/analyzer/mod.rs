@@ -13,6 +13,7 @@
 //! committed, the window is kept open. A panic in any thread but a worker ends the process. `--once` analyses everything in the queue, closes the
 //! window, waits for its correlation and ends.
 
+mod feed;
 pub mod ledger;
 pub mod patience;
 pub mod recovery;
@@ -24,7 +25,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
@@ -32,19 +33,18 @@ use crate::archive::Archive;
 use crate::config::{self, Config};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
-use crate::queue::{Claim, Intake, Maildir};
+use crate::queue::{Claim, Maildir};
+use crate::relay::policy::KNOWN_PROBES_MAX;
+use crate::relay::{KnownProbes, Relaying};
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Engine, StoreError, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
-use ledger::{Ledger, Settled};
+use ledger::Ledger;
 use patience::{GaveUp, ONCE_LIMIT, Patience};
 use status::Status;
 use worker::{Digests, Gate};
-
-/// Claims handed to a worker at once.
-const CHUNK: usize = 64;
 
 /// Examined messages that may wait for the ledger.
 const EXAMINED_MAX: usize = 4096;
@@ -58,8 +58,8 @@ const IDLE: Duration = Duration::from_millis(200);
 /// How the names of the workers' threads begin.
 const WORKER: &str = "worker-";
 
-/// How long the intake waits for files.
-const CLAIM_WAIT: Duration = Duration::from_millis(100);
+/// How long a service that stops waits for the answer to the delivery under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Runs the analyzer until `stop` is set, or with `once` until the queue is empty and the window
 /// taken in.
@@ -100,19 +100,27 @@ impl Analyzer {
         let stores = stores(config);
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
-        let intake = open_intake(&maildir, patience)?;
+        let intake = feed::open(&maildir, patience)?;
         let archive = patience.until("disk", || Archive::open(config))?;
         let mut windows = open_windows(stores.as_ref(), patience)?;
         let counted = recovery::recover(&maildir, windows.as_mut(), patience)?;
         if counted > 0 {
             log::info!("event=queue.recovered files={counted}");
         }
+        settle_interrupted(windows.as_mut(), patience)?;
+        let known = KnownProbes::default();
+        for recipient in patience.until("database", || windows.probe_recipients())? {
+            known.add(&recipient);
+        }
+        let relaying = Relaying::start(&config.relay, &config.queuepath, known.clone());
+        let relaying = relaying.map_err(no_thread)?;
         let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
         let ledger = Ledger::resume(
             rule,
             windows,
             archive,
+            relaying,
             patience.clone(),
             maildir.clone(),
             settled,
@@ -127,10 +135,12 @@ impl Analyzer {
             .map_err(no_thread)?;
         drop((work, results));
         let owned = patience.clone();
-        let intake = spawn("intake", move || feed(intake, once, &owned, claims, &back))?;
+        let intake = spawn("intake", move || {
+            feed::run(intake, once, &owned, claims, &back)
+        })?;
         let owned = patience.clone();
         let correlation = spawn("correlation", move || {
-            correlate(stores.as_ref(), rule, &owned, &windows_closed)
+            correlate(stores.as_ref(), rule, &owned, &windows_closed, &known)
         })?;
         Ok(Analyzer {
             once,
@@ -183,6 +193,7 @@ impl Analyzer {
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.ledger.commit(),
             }
+            self.settle_relays()?;
             if !self.once {
                 self.close_when_due()?;
             }
@@ -204,14 +215,25 @@ impl Analyzer {
         Ok(())
     }
 
+    /// Writes what the relay host answered; a window that waited for it can be taken in.
+    fn settle_relays(&mut self) -> Result<(), GaveUp> {
+        if self.ledger.settle_relays()? {
+            let _ = self.closed.send(());
+        }
+        Ok(())
+    }
+
     /// Ends the threads; with `--once` closes the window and waits until it is taken in.
     fn finish(mut self, entered: Result<(), GaveUp>) -> Result<(), GaveUp> {
         // Nobody takes results any more: the workers end.
         self.gate.open_wide();
         drop(self.examined);
-        let result = entered.and_then(|()| self.ledger.forget_files());
+        let close = self.once && !self.patience.is_stopped() && entered.is_ok();
+        let result = entered
+            .and_then(|()| self.ledger.forget_files())
+            .and_then(|()| finish_relays(&mut self.ledger, close));
         let counted = self.ledger.counted;
-        let close = self.once && !self.patience.is_stopped() && result.is_ok();
+        let close = close && result.is_ok();
         if result.is_err() {
             // Nothing the intake waits for will come.
             self.patience.stop();
@@ -233,27 +255,29 @@ impl Analyzer {
     }
 }
 
+/// Waits for the relay host's last answers; a service that stops lets what waits come back untried.
+fn finish_relays(ledger: &mut Ledger, all: bool) -> Result<(), GaveUp> {
+    if !all {
+        ledger.stop_relays();
+    }
+    ledger.finish_relays((!all).then_some(LAST_ANSWERS))
+}
+
+/// The relays that were under way when the process before died.
+fn settle_interrupted(windows: &mut dyn WindowStore, patience: &Patience) -> Result<(), GaveUp> {
+    let now = Timestamp::now();
+    let settled = patience.until("database", || windows.settle_interrupted(now))?;
+    if settled > 0 {
+        log::warn!("event=relay.interrupted copies={settled} action=\"counted as relayed\"");
+    }
+    Ok(())
+}
+
 /// What a thread came to. One that panicked took the process with it (see [`die_of_panics`]).
 fn joined<T>(thread: JoinHandle<T>) -> T {
     thread
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn open_intake(maildir: &Maildir, patience: &Patience) -> Result<Intake, GaveUp> {
-    // Waits for what can be waited for; another analyzer that has it is a failure.
-    let opened = patience.until("queue", || match Intake::open(maildir.clone()) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        other => other.map(Some),
-    })?;
-    opened.ok_or_else(|| {
-        let message = format!(
-            "another analyzer has the queue {}; stop it (systemctl stop shiva-analyzer), or give \
-             this one a queuepath of its own",
-            maildir.root().display()
-        );
-        GaveUp::TooLong(Failure::new(Exit::Unavailable, message))
-    })
 }
 
 /// The window store belongs to one analyzer, whatever queue another one has.
@@ -264,83 +288,13 @@ fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn Wind
     })
 }
 
-/// The intake's thread: claims files and hears what became of them.
-///
-/// When it stops claiming it lets the workers end, and goes on to hear until the ledger has: what
-/// was done must leave the list of what is in work.
-fn feed(
-    mut intake: Intake,
-    once: bool,
-    patience: &Patience,
-    claims: Sender<Vec<Claim>>,
-    back: &Receiver<Settled>,
-) -> Result<(), GaveUp> {
-    let fed = claim_all(&mut intake, once, patience, &claims, back);
-    drop(claims);
-    for settled in back {
-        // Nothing to wait for any more: at worst some are tried alone at the next start.
-        if let Err(error) = settle(&mut intake, &settled) {
-            log::warn!("event=queue.list_not_kept reason=\"{error}\"");
-            break;
-        }
-    }
-    fed
-}
-
-fn claim_all(
-    intake: &mut Intake,
-    once: bool,
-    patience: &Patience,
-    claims: &Sender<Vec<Claim>>,
-    back: &Receiver<Settled>,
-) -> Result<(), GaveUp> {
-    let mut stuck_since: Option<Instant> = None;
-    loop {
-        for settled in back.try_iter() {
-            let postponed = matches!(&settled, Settled::Postponed(_));
-            patience.until("queue", || settle(intake, &settled))?;
-            if postponed {
-                stuck_since.get_or_insert_with(Instant::now);
-            } else if !matches!(&settled, Settled::Done(files) if files.is_empty()) {
-                stuck_since = None;
-            }
-        }
-        if let (Some(limit), Some(since)) = (patience.limit(), stuck_since)
-            && since.elapsed() >= limit
-        {
-            let message = "a file of the queue cannot be read (the log says which); all is kept";
-            return Err(GaveUp::TooLong(Failure::new(Exit::Unavailable, message)));
-        }
-        if patience.is_stopped() {
-            return Ok(());
-        }
-        let found = patience.until("queue", || intake.claim(CHUNK, CLAIM_WAIT))?;
-        if !found.is_empty() {
-            if claims.send(found).is_err() {
-                return Ok(()); // the workers are gone
-            }
-        } else if once && patience.until("queue", || intake.is_drained())? {
-            return Ok(());
-        } else {
-            std::thread::yield_now();
-        }
-    }
-}
-
-fn settle(intake: &mut Intake, settled: &Settled) -> io::Result<()> {
-    match settled {
-        Settled::Done(files) => intake.done(files),
-        Settled::Undone(files) => intake.release(files),
-        Settled::Postponed(files) => intake.postpone(files),
-    }
-}
-
 /// The correlation's thread: takes in what waits, at start and whenever a window was closed.
 fn correlate(
     stores: &dyn Engine,
     rule: crate::sameness::Rule,
     patience: &Patience,
     closed: &Receiver<()>,
+    known: &KnownProbes,
 ) -> Result<(), GaveUp> {
     let mut correlation: Option<Correlation> = None;
     while closed.recv().is_ok() {
@@ -353,6 +307,9 @@ fn correlate(
             let taken = ready.take_in_waiting()?;
             if taken > 0 {
                 log::info!("event=window.taken windows={taken}");
+            }
+            for recipient in ready.probe_recipients(KNOWN_PROBES_MAX)? {
+                known.add(&recipient);
             }
             correlation = Some(ready);
             Ok(())

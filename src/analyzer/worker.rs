@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -61,6 +62,12 @@ pub struct Examined {
     pub message: Message,
     /// The queue file, for the sample.
     pub file: Vec<u8>,
+    /// Where in it the message begins.
+    pub begins: usize,
+    /// The envelope's sender; `None` without an envelope.
+    pub sender: Option<String>,
+    /// The address that the client connected to, if that is known.
+    pub dst_ip: Option<IpAddr>,
     /// When it was received.
     pub received_at: Timestamp,
     /// Who sent it, if that is known.
@@ -160,8 +167,9 @@ fn examine_file(claim: &Claim, file: Vec<u8>, modified: Timestamp, digests: &Dig
     let parsed = parsed.unwrap_or_else(|_| Err("the parser failed on this message".into()));
     match parsed {
         Ok((message, fingerprint)) => {
+            let begins = file.len() - raw.len();
             let mut examined = examined(claim, envelope, received_at, message, fingerprint);
-            examined.file = file;
+            (examined.file, examined.begins) = (file, begins);
             Outcome::Spam(Box::new(examined))
         }
         Err(reason) => Outcome::Unreadable {
@@ -198,6 +206,9 @@ fn examined(
         fingerprint,
         message,
         file: Vec::new(),
+        begins: 0,
+        sender: None,
+        dst_ip: None,
         received_at,
         src_ip: None,
         sensor: None,
@@ -209,6 +220,8 @@ fn examined(
         examined.sensor = Some(envelope.sensor);
         examined.user = envelope.user;
         examined.recipients = envelope.rcpt_to;
+        examined.sender = Some(envelope.mail_from);
+        examined.dst_ip = Some(envelope.dst_ip.to_canonical());
     } else if let Some(origin) = &claim.origin {
         examined.src_ip = origin.src_ip.map(|ip| ip.to_string());
         examined.sensor = Some(origin.sensor.clone());

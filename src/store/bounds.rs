@@ -23,6 +23,8 @@ pub const HEADERS: usize = 1 << 20;
 pub const BODY: usize = (16 << 20) - 1;
 /// Bytes of the reason why a message was set aside.
 pub const REASON: usize = 4096;
+/// Bytes of what the relay host answered.
+pub const ANSWER: usize = 1024;
 /// Recipients of one message that are recorded.
 pub const RECIPIENTS: usize = 10_000;
 /// Values of a set that its old column keeps a digest of.

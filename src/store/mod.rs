@@ -13,6 +13,7 @@
 pub mod bounds;
 pub mod mysql;
 pub mod record;
+pub mod relay;
 pub mod sqlite;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::timestamp::Timestamp;
 pub use record::{
     Batch, Day, Delta, Find, Known, NewRecord, Part, Sets, Spam, TakenRecord, TopSpam, Totals,
 };
+pub use relay::{Fate, LedgerLine, Probe, ProbeSeen, Relay, Settlement};
 
 /// What a caller does about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,12 @@ pub struct OpenWindow {
     pub opened: Timestamp,
     /// Its records in the order first seen; the position is the record's number in the window.
     pub records: Vec<Known>,
+    /// Relay slots in use: the record's number, how many.
+    pub slots: Vec<(u64, u64)>,
 }
+
+/// What could not be analysed or relayed: date, reason, how many.
+pub type Reasons = Vec<(String, String, u64)>;
 
 /// A store of windows and of counted queue files.
 pub trait WindowStore: Send {
@@ -134,8 +141,19 @@ pub trait WindowStore: Send {
     /// Closes the open window at `at` and opens the next. The old one waits.
     fn close_window(&mut self, at: Timestamp) -> Result<()>;
 
-    /// The numbers of the closed windows that wait to be taken in, oldest first.
+    /// The numbers of the closed windows that wait to be taken in, oldest first. One with a relay
+    /// under way does not wait yet.
     fn waiting(&mut self) -> Result<Vec<u64>>;
+
+    /// Writes what became of relays. Can be repeated: what is settled stays as it is.
+    fn settle_relays(&mut self, settled: &[Settlement]) -> Result<()>;
+
+    /// Settles what was under way, in any window, when the process before died: nobody knows what
+    /// became of it. Returns how many.
+    fn settle_interrupted(&mut self, at: Timestamp) -> Result<u64>;
+
+    /// The recipients that tests of the relay were sent to, in all windows that are here.
+    fn probe_recipients(&mut self) -> Result<Vec<String>>;
 
     /// Gives each record of a window to `each`, in the order first seen, without its sets and
     /// its bodies.
@@ -156,8 +174,14 @@ pub trait WindowStore: Send {
         each: &mut dyn FnMut(&str, &str) -> Result<()>,
     ) -> Result<()>;
 
-    /// The undeliverable messages of a window: date, reason, count.
-    fn undeliverable(&mut self, window: u64) -> Result<Vec<(String, String, u64)>>;
+    /// The undeliverable messages of a window.
+    fn undeliverable(&mut self, window: u64) -> Result<Reasons>;
+
+    /// What was not relayed in a window.
+    fn unrelayed(&mut self, window: u64) -> Result<Reasons>;
+
+    /// The tests of the relay in a window.
+    fn probes(&mut self, window: u64) -> Result<Vec<ProbeSeen>>;
 
     /// Deletes a window's rows, some at a time so that commits can go on between.
     fn drop_window(&mut self, window: u64) -> Result<()>;
@@ -206,6 +230,9 @@ pub trait MainStore: Send {
 
     /// Whether the main store's record of this id keeps this sample.
     fn keeps_sample(&mut self, id: &str, sample: &str) -> Result<bool>;
+
+    /// Recipients that tests of the relay were sent to, those of late first, so many at most.
+    fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>>;
 }
 
 /// The open transaction of [`MainStore::take_in`].
@@ -220,6 +247,10 @@ pub trait TakeIn {
     fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()>;
     /// Adds undeliverable messages.
     fn undeliverable(&mut self, date: &str, reason: &str, count: u64) -> Result<()>;
+    /// Adds what was not relayed.
+    fn unrelayed(&mut self, date: &str, reason: &str, count: u64) -> Result<()>;
+    /// Adds tests of the relay.
+    fn probe(&mut self, probe: &ProbeSeen) -> Result<()>;
 }
 
 /// Answers the operator's questions over both stores, while the analyzer runs or not.
@@ -230,4 +261,12 @@ pub trait Reader {
     fn top(&mut self, most: usize) -> Result<Vec<TopSpam>>;
     /// The records whose id begins with this.
     fn find(&mut self, id: &str) -> Result<Find>;
+    /// The lines of the relay's ledger, newest first, so many at most.
+    fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>>;
+    /// What was not relayed: reason, how many. Copies whose slot was given back are not in it.
+    fn unrelayed(&mut self) -> Result<Vec<(String, u64)>>;
+    /// How many lines of the ledger have each fate.
+    fn fates(&mut self) -> Result<Vec<(Fate, u64)>>;
+    /// The recipients that tests of the relay were sent to, those of late first, so many at most.
+    fn probes(&mut self, most: usize) -> Result<Vec<Probe>>;
 }

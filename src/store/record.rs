@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::relay::{Fate, ProbeSeen, Relay};
 use crate::queue::QueueName;
 use crate::timestamp::Timestamp;
 
@@ -140,6 +141,12 @@ pub struct Batch {
     pub deltas: BTreeMap<u64, Delta>,
     /// Undeliverable messages: date and reason, count.
     pub undeliverable: BTreeMap<(String, String), u64>,
+    /// Copies that are given a slot to be relayed, with their record's number.
+    pub relays: Vec<(u64, Relay)>,
+    /// What is not relayed: date and reason, count.
+    pub unrelayed: BTreeMap<(String, &'static str), u64>,
+    /// Tests of the relay.
+    pub probes: Vec<ProbeSeen>,
     /// The files.
     pub files: Vec<QueueName>,
 }
@@ -155,6 +162,24 @@ pub struct TakenRecord {
     pub days: Vec<Day>,
     /// All it gathered in the window.
     pub sets: Sets,
+    /// What was done to relay it.
+    pub relays: Vec<Relay>,
+}
+
+impl TakenRecord {
+    /// What the relay host accepted of it, by day.
+    pub fn relayed_days(&self) -> BTreeMap<i64, Day> {
+        let mut days: BTreeMap<i64, Day> = BTreeMap::new();
+        for relay in &self.relays {
+            if relay.fate == Fate::Accepted {
+                let at = relay.settled.unwrap_or(relay.taken);
+                let day = Day::once(at);
+                let known = days.entry(at.day());
+                known.and_modify(|known| known.add(&day)).or_insert(day);
+            }
+        }
+        days
+    }
 }
 
 /// The totals of a report.

@@ -21,4 +21,5 @@ mod programs;
 mod rig;
 mod shared_messages;
 mod smtp_golden;
+mod store_relaying;
 mod store_suite;

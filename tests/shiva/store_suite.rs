@@ -13,7 +13,7 @@ use shiva::timestamp::Timestamp;
 use crate::mariadb::{Databases, MariaDb};
 
 /// Runs a part of the suite on a fresh pair of stores of each engine.
-fn on_each_engine(part: impl Fn(&dyn Engine)) {
+pub fn on_each_engine(part: impl Fn(&dyn Engine)) {
     let scratch = tempfile::tempdir().unwrap();
     let sqlite = Sqlite::new(scratch.path(), true);
     create(&sqlite);
@@ -30,11 +30,11 @@ fn create(engine: &dyn Engine) {
     assert!(made(false), "run twice it changes nothing");
 }
 
-fn at(second: i64) -> Timestamp {
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_seconds(1_700_000_000 + second, 0)
 }
 
-fn id(n: u8) -> String {
+pub fn id(n: u8) -> String {
     format!("{n:032x}")
 }
 
@@ -86,7 +86,7 @@ fn sets(n: u8) -> Sets {
 }
 
 /// A batch that sees record `n` of window 1 `count` times at second `second`.
-fn batch(n: u8, new: bool, count: u64, second: i64) -> Batch {
+pub fn batch(n: u8, new: bool, count: u64, second: i64) -> Batch {
     let day = Day {
         count,
         ..Day::once(at(second))
@@ -100,10 +100,10 @@ fn batch(n: u8, new: bool, count: u64, second: i64) -> Batch {
     Batch {
         window: 1,
         deltas: BTreeMap::from([(u64::from(n), delta)]),
-        undeliverable: BTreeMap::new(),
         files: QueueName::new(&format!("file-{n}-{second}"))
             .into_iter()
             .collect(),
+        ..Batch::default()
     }
 }
 
@@ -162,7 +162,7 @@ fn what_goes_in_comes_out() {
 }
 
 /// Closes the open window and takes it in, each record where `place` says.
-fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
+pub fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
     let mut windows = engine.windows().unwrap();
     windows.close_window(at(3600)).unwrap();
     assert_eq!(windows.waiting().unwrap(), [window]);
@@ -181,6 +181,12 @@ fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
                 })?;
                 for (date, reason, count) in windows.undeliverable(window)? {
                     taking.undeliverable(&date, &reason, count)?;
+                }
+                for (date, reason, count) in windows.unrelayed(window)? {
+                    taking.unrelayed(&date, &reason, count)?;
+                }
+                for probe in windows.probes(window)? {
+                    taking.probe(&probe)?;
                 }
                 Ok(())
             })

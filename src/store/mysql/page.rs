@@ -130,6 +130,7 @@ fn taken(row: &mut Columns) -> (u64, TakenRecord) {
         count: row.number(),
         days: Vec::new(),
         sets: Sets::default(),
+        relays: Vec::new(),
     };
     (seq, taken)
 }

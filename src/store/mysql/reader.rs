@@ -152,6 +152,22 @@ impl Reader for MysqlReader {
             }
         })
     }
+
+    fn relays(&mut self, _most: usize) -> Result<Vec<crate::store::LedgerLine>> {
+        Ok(Vec::new())
+    }
+
+    fn unrelayed(&mut self) -> Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+
+    fn fates(&mut self) -> Result<Vec<(crate::store::Fate, u64)>> {
+        Ok(Vec::new())
+    }
+
+    fn probes(&mut self, _most: usize) -> Result<Vec<crate::store::Probe>> {
+        Ok(Vec::new())
+    }
 }
 
 impl View<'_> {

@@ -93,6 +93,14 @@ impl TakeIn for Taking<'_> {
             execute(taking.conn(), statement, values).map(drop)
         })
     }
+
+    fn unrelayed(&mut self, _date: &str, _reason: &str, _count: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn probe(&mut self, _probe: &crate::store::ProbeSeen) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Taking<'_> {

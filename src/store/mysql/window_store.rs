@@ -84,6 +84,7 @@ impl WindowStore for MysqlWindows {
             number,
             opened,
             records,
+            slots: Vec::new(),
         })
     }
 
@@ -223,6 +224,26 @@ impl WindowStore for MysqlWindows {
                 (row.date(), row.text(), row.number())
             })
         })
+    }
+
+    fn unrelayed(&mut self, _window: u64) -> Result<crate::store::Reasons> {
+        Ok(Vec::new())
+    }
+
+    fn probes(&mut self, _window: u64) -> Result<Vec<crate::store::ProbeSeen>> {
+        Ok(Vec::new())
+    }
+
+    fn settle_relays(&mut self, _settled: &[crate::store::Settlement]) -> Result<()> {
+        Ok(())
+    }
+
+    fn settle_interrupted(&mut self, _at: Timestamp) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn probe_recipients(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn drop_window(&mut self, window: u64) -> Result<()> {

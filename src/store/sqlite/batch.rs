@@ -1,8 +1,10 @@
 //! Writes a batch into the window store, within the transaction that makes it count.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::signed;
+use super::{relaying, signed};
 use crate::store::bounds::{self, cut};
 use crate::store::{Batch, Delta, NewRecord, Sets};
 
@@ -33,12 +35,25 @@ impl<'c> Writer<'c> {
         })?;
         self.values(batch, "users", bounds::ADDRESS, |sets| &sets.users)?;
         self.parts(batch)?;
-        let mut count = self.prepare(
-            "INSERT INTO undeliverable VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-             counter = counter + excluded.counter",
-        )?;
-        for ((date, reason), counter) in &batch.undeliverable {
-            count.execute(params![self.window, date, reason, signed(*counter)])?;
+        let undeliverable = &batch.undeliverable;
+        self.reasons("undeliverable", undeliverable, |reason| reason.as_str())?;
+        self.reasons("unrelayed", &batch.unrelayed, |reason| reason)?;
+        relaying::write(self.connection, batch)
+    }
+
+    /// Adds to the counts of what was not done, by date and reason.
+    fn reasons<R>(
+        &self,
+        table: &str,
+        counts: &BTreeMap<(String, R), u64>,
+        text: impl Fn(&R) -> &str,
+    ) -> rusqlite::Result<()> {
+        let mut count = self.prepare(&format!(
+            "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET counter = \
+             counter + excluded.counter"
+        ))?;
+        for ((date, reason), counter) in counts {
+            count.execute(params![self.window, date, text(reason), signed(*counter)])?;
         }
         Ok(())
     }

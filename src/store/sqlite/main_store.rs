@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
-use super::{Errors, moment, signed, unsigned};
+use super::{Errors, moment, relaying, signed, unsigned};
 use crate::store::bounds::{self, cut};
 use crate::store::{
-    Day, Known, MainStore, Part, Place, Result, Sets, TakeIn, TakenRecord, WindowKey,
+    Day, Known, MainStore, Part, Place, ProbeSeen, Result, Sets, TakeIn, TakenRecord, WindowKey,
 };
 use crate::timestamp::Timestamp;
 
@@ -83,6 +83,10 @@ impl MainStore for SqliteMain {
             .and_then(|mut statement| statement.exists([id, sample]))
             .map_err(|error| self.errors.of(&error))
     }
+
+    fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>> {
+        relaying::probe_recipients(&self.connection, most).map_err(|error| self.errors.of(&error))
+    }
 }
 
 fn each_known(
@@ -145,18 +149,22 @@ impl TakeIn for Taking<'_> {
                 self.day(id, day)?;
             }
             self.sets(id, record)?;
-            self.digests(id, &record.sets)
+            self.digests(id, &record.sets)?;
+            relaying::take_in(self.connection, id, record)
         };
         write().map_err(|error| self.errors.of(&error))
     }
 
     fn undeliverable(&mut self, date: &str, reason: &str, count: u64) -> Result<()> {
-        self.execute(
-            "INSERT INTO undeliverable VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET \
-             counter = counter + excluded.counter",
-            params![date, reason, signed(count)],
-        )
-        .map_err(|error| self.errors.of(&error))
+        self.reason("undeliverable", date, reason, count)
+    }
+
+    fn unrelayed(&mut self, date: &str, reason: &str, count: u64) -> Result<()> {
+        self.reason("unrelayed", date, reason, count)
+    }
+
+    fn probe(&mut self, probe: &ProbeSeen) -> Result<()> {
+        relaying::take_in_probe(self.connection, probe).map_err(|error| self.errors.of(&error))
     }
 }
 
@@ -167,6 +175,15 @@ impl Taking<'_> {
 
     fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
         self.prepare(sql)?.execute(params).map(drop)
+    }
+
+    fn reason(&self, table: &str, date: &str, reason: &str, count: u64) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO {table} VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET counter = counter \
+             + excluded.counter"
+        );
+        self.execute(&sql, params![date, reason, signed(count)])
+            .map_err(|error| self.errors.of(&error))
     }
 
     fn insert(&self, taken: &TakenRecord) -> rusqlite::Result<()> {

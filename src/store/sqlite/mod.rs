@@ -7,6 +7,7 @@
 mod batch;
 mod main_store;
 mod reader;
+mod relaying;
 mod window_store;
 
 use std::io;

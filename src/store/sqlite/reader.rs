@@ -8,8 +8,10 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::window_store::part;
-use super::{Errors, moment, signed, unsigned};
-use crate::store::{Find, Known, NewRecord, Reader, Result, Sets, Spam, TopSpam, Totals};
+use super::{Errors, moment, relaying, signed, unsigned};
+use crate::store::{
+    Fate, Find, Known, LedgerLine, NewRecord, Probe, Reader, Result, Sets, Spam, TopSpam, Totals,
+};
 use crate::timestamp::Timestamp;
 
 /// Ids shown when several records match.
@@ -22,7 +24,7 @@ pub struct SqliteReader {
 }
 
 /// The windows that are in the window store only.
-const OPEN: &str = "window IN (SELECT number FROM windows WHERE NOT EXISTS (SELECT 1 FROM \
+pub(super) const OPEN: &str = "window IN (SELECT number FROM windows WHERE NOT EXISTS (SELECT 1 FROM \
                     store.windows_taken t WHERE t.window = number AND t.analyzer IN (SELECT name \
                     FROM analyzer)))";
 
@@ -93,7 +95,7 @@ impl Reader for SqliteReader {
                 )?,
                 undeliverable: sum("counter", "undeliverable")?,
                 relayed: count("SELECT sum(totalRelayed) FROM store.relay")?
-                    + count("SELECT sum(relayCounter) FROM main.spam WHERE {open}")?,
+                    + count("SELECT count(*) FROM main.relays WHERE fate = 'accepted' AND {open}")?,
             })
         })
     }
@@ -134,6 +136,22 @@ impl Reader for SqliteReader {
             }
         })
     }
+
+    fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>> {
+        self.run(|connection| relaying::ledger(connection, most))
+    }
+
+    fn unrelayed(&mut self) -> Result<Vec<(String, u64)>> {
+        self.run(relaying::unrelayed)
+    }
+
+    fn fates(&mut self) -> Result<Vec<(Fate, u64)>> {
+        self.run(relaying::fates)
+    }
+
+    fn probes(&mut self, most: usize) -> Result<Vec<Probe>> {
+        self.run(|connection| relaying::followed_probes(connection, most))
+    }
 }
 
 /// Gathers a record from the main store and the windows not yet in it.
@@ -153,7 +171,7 @@ fn spam(connection: &Connection, id: &str) -> rusqlite::Result<Option<Spam>> {
     let (count, first_seen, last_seen) = seen(connection, id)?;
     let relayed = format!(
         "SELECT sum(n) FROM (SELECT totalRelayed AS n FROM store.relay WHERE spam_id = ?1 UNION \
-         ALL SELECT relayCounter FROM main.spam WHERE id = ?1 AND {OPEN})"
+         ALL SELECT count(*) FROM main.relays WHERE fate = 'accepted' AND {MINE})"
     );
     let relayed = connection.query_row(&relayed, [id], |row| row.get::<_, Option<i64>>(0))?;
     Ok(Some(Spam {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, Params, Row};
 
-use super::{Errors, moment, signed, unsigned};
+use super::{Errors, moment, relaying, signed, unsigned};
 use crate::queue::QueueName;
 use crate::store::{
-    Batch, Day, Known, NewRecord, OpenWindow, Part, Result, Sets, StoreError, StoreErrorKind,
-    TakenRecord, WindowStore,
+    Batch, Day, Known, NewRecord, OpenWindow, Part, ProbeSeen, Reasons, Result, Sets, Settlement,
+    StoreError, StoreErrorKind, TakenRecord, WindowStore,
 };
 use crate::timestamp::Timestamp;
 
@@ -27,6 +27,9 @@ const WINDOW_TABLES: &[&str] = &[
     "users",
     "days",
     "undeliverable",
+    "relays",
+    "unrelayed",
+    "probes",
     "spam",
 ];
 
@@ -35,8 +38,9 @@ const WINDOW_TABLES: &[&str] = &[
 /// than all else.
 const REFRESH_COUNTERS: &str = "UPDATE spam SET (totalCounter, firstSeen, lastSeen) = (SELECT \
     sum(todaysCounter), min(days.firstSeen), max(days.lastSeen) FROM days WHERE days.window = \
-    spam.window AND days.seq = spam.seq) WHERE window IN (SELECT number FROM windows WHERE \
-    closed IS NULL)";
+    spam.window AND days.seq = spam.seq), (relayCounter, relayTime) = (SELECT count(*), \
+    max(settled) FROM relays WHERE relays.window = spam.window AND relays.seq = spam.seq AND fate \
+    = 'accepted') WHERE window IN (SELECT number FROM windows WHERE closed IS NULL)";
 
 /// The window store.
 pub struct SqliteWindows {
@@ -102,6 +106,7 @@ impl WindowStore for SqliteWindows {
             number,
             opened: moment(&opened),
             records,
+            slots: self.run(|c| relaying::slots(c, number))?,
         })
     }
 
@@ -161,10 +166,32 @@ impl WindowStore for SqliteWindows {
 
     fn waiting(&mut self) -> Result<Vec<u64>> {
         self.run(|c| {
-            let mut statement =
-                c.prepare("SELECT number FROM windows WHERE closed IS NOT NULL ORDER BY number")?;
+            let mut statement = c.prepare(
+                "SELECT number FROM windows WHERE closed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM \
+                 relays WHERE window = number AND settled IS NULL) ORDER BY number",
+            )?;
             let numbers = statement.query_map([], |row| row.get(0).map(unsigned))?;
             numbers.collect()
+        })
+    }
+
+    fn settle_relays(&mut self, settled: &[Settlement]) -> Result<()> {
+        self.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            relaying::settle(&transaction, settled)?;
+            transaction.commit()
+        })
+    }
+
+    fn settle_interrupted(&mut self, at: Timestamp) -> Result<u64> {
+        self.run(|c| relaying::settle_interrupted(c, at))
+    }
+
+    fn probe_recipients(&mut self) -> Result<Vec<String>> {
+        self.run(|c| {
+            let mut statement = c.prepare("SELECT DISTINCT recipient FROM probes")?;
+            statement.query_map([], |row| row.get(0))?.collect()
         })
     }
 
@@ -229,22 +256,24 @@ impl WindowStore for SqliteWindows {
         samples.iter().try_for_each(|(id, sample)| each(id, sample))
     }
 
-    fn undeliverable(&mut self, window: u64) -> Result<Vec<(String, String, u64)>> {
-        self.run(|c| {
-            let mut statement =
-                c.prepare("SELECT date, reason, counter FROM undeliverable WHERE window = ?1")?;
-            let rows = statement.query_map([signed(window)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2).map(unsigned)?))
-            })?;
-            rows.collect()
-        })
+    fn undeliverable(&mut self, window: u64) -> Result<Reasons> {
+        self.run(|c| reasons(c, "undeliverable", window))
+    }
+
+    fn unrelayed(&mut self, window: u64) -> Result<Reasons> {
+        self.run(|c| reasons(c, "unrelayed", window))
+    }
+
+    fn probes(&mut self, window: u64) -> Result<Vec<ProbeSeen>> {
+        self.run(|c| relaying::probes(c, window))
     }
 
     fn drop_window(&mut self, window: u64) -> Result<()> {
         for table in WINDOW_TABLES {
             // By the table's own key, so that it works where there is no row id.
             let key = match *table {
-                "undeliverable" => "date",
+                "undeliverable" | "unrelayed" => "date",
+                "probes" => "recipient",
                 _ => "seq",
             };
             let statement = format!(
@@ -258,6 +287,15 @@ impl WindowStore for SqliteWindows {
         self.run(|c| c.execute("DELETE FROM windows WHERE number = ?1", [signed(window)]))?;
         Ok(())
     }
+}
+
+fn reasons(connection: &Connection, table: &str, window: u64) -> rusqlite::Result<Reasons> {
+    let query = format!("SELECT date, reason, counter FROM {table} WHERE window = ?1");
+    let mut statement = connection.prepare(&query)?;
+    let rows = statement.query_map([signed(window)], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2).map(unsigned)?))
+    })?;
+    rows.collect()
 }
 
 fn inode(file: &Path) -> Option<u64> {
@@ -319,6 +357,7 @@ impl SetReader<'_> {
                     part,
                 )?,
             },
+            relays: relaying::of_record(self.connection, key)?,
         })
     }
 
