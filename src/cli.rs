@@ -14,7 +14,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Engine};
 use crate::exit::{self, Exit, Failure};
-use crate::operator::{dbcreate, import, parse, report, show};
+use crate::operator::relay::SwitchTo;
+use crate::operator::{dbcreate, import, parse, probes, relay, report, show};
 use crate::privileges::{Keep, become_owner};
 use crate::{analyzer, crash, logging, receiver, watchdog};
 
@@ -94,6 +95,21 @@ enum Command {
         /// Files, directories, maildirs or mboxes, gzipped or not
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+    },
+    /// What was relayed, and what was not; off and on are the kill switch
+    Relay {
+        /// Switch relaying off or on, at once and for good
+        #[arg(value_enum, conflicts_with = "json")]
+        switch: Option<SwitchTo>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Recipients that spammers tested the relay with, and what came after
+    Probes {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// What the analyzer sees in a message, as JSON; nothing is stored
     Parse {
@@ -182,6 +198,9 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
     match &cli.command {
         // Root names the files, wherever they lie.
         Some(Command::Import { .. }) => become_owner(&[&config.queuepath], Keep::Reading)?,
+        Some(Command::Relay {
+            switch: Some(_), ..
+        }) => become_owner(&[&config.queuepath], Keep::Nothing)?,
         _ => become_owner(&[&config.database.path, &config.queuepath], Keep::Nothing)?,
     }
     match &cli.command {
@@ -189,6 +208,11 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
         Some(Command::Show { id, json: true, .. }) => show::run(&config, id, show::Form::Json),
         Some(Command::Show { id, raw: true, .. }) => show::run(&config, id, show::Form::Raw),
         Some(Command::Show { id, .. }) => show::run(&config, id, show::Form::Text),
+        Some(Command::Relay {
+            switch: Some(to), ..
+        }) => relay::switch(&config, *to),
+        Some(Command::Relay { json, .. }) => relay::run(&config, *json),
+        Some(Command::Probes { json }) => probes::run(&config, *json),
         Some(Command::Import { paths }) => import::run(&config, paths),
         Some(Command::Parse { .. }) | None => Ok(()),
     }
