@@ -17,8 +17,8 @@
 //! - [`store`]: the window store and the main store, and their engines.
 //! - [`correlation`]: closed windows go into the main store.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
-//! - [`operator`]: the commands `shiva report`, `show`, `import` and `parse`, and
-//!   `shiva-dbcreate`.
+//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `import` and `parse`,
+//!   and `shiva-dbcreate`.
 //!
 //! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
 //! [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the

@@ -11,15 +11,18 @@
 //! process dies; no more copies go on than the counters allow; what was not relayed is counted by
 //! its [`Reason`].
 
+mod connection;
 pub mod delivery;
 pub mod dispatch;
 pub mod policy;
 pub mod probe;
 pub mod refusal;
+mod reply;
 pub mod slots;
 pub mod smuggling;
-pub mod stuffing;
+mod stuffing;
 pub mod switch;
+mod transaction;
 
 use std::io;
 use std::path::Path;
