@@ -23,13 +23,18 @@ _shiva() {
             case $command in
                 '')
                     options+=' --version'
-                    operands='report show import parse help'
+                    operands='report show relay probes import parse help'
                     ;;
                 report) options+=' --json' ;;
                 show) options+=' --json --raw' ;;
+                relay)
+                    options+=' --json'
+                    operands='off on'
+                    ;;
+                probes) options+=' --json' ;;
                 help)
                     options=''
-                    operands='report show import parse'
+                    operands='report show relay probes import parse'
                     ;;
             esac
             ;;

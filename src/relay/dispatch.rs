@@ -5,9 +5,9 @@
 //! that is away or refuses is left alone for a pause that grows from [`PAUSE_FIRST`] to
 //! [`PAUSE_MOST`], and nothing takes a slot meanwhile.
 //!
-//! Every job comes back as one [`Settlement`], in the order they were sent. Before each delivery the
-//! kill switch and the window are looked at: a job of a window that has closed comes back untried,
-//! so that a window never waits for longer than the delivery that is under way.
+//! Every job comes back as one [`Settlement`]. Before each delivery the kill switch and the window are
+//! looked at: jobs of a window that has closed come back untried, so that it never waits for longer
+//! than the delivery that is under way.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +40,9 @@ pub const PAUSE_MOST: Duration = Duration::from_secs(60);
 
 /// How long a connection waits for the next copy before it is closed.
 const IDLE: Duration = Duration::from_secs(10);
+
+const STOPPING: &str = "the analyzer stops";
+const WINDOW_CLOSED: &str = "the window closed";
 
 /// A copy that has a slot.
 pub struct Outgoing {
@@ -109,15 +112,19 @@ impl Drop for Room {
 pub struct Dispatch {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
+    /// The thread's own end: what it has not begun can be taken back.
+    waiting: Receiver<Job>,
     settled: Receiver<Settlement>,
+    settle: Sender<Settlement>,
 }
 
 impl Dispatch {
     /// Starts the thread; it ends when this value is gone and its jobs are settled.
     pub fn start(config: &config::Relay, switch: Switch) -> io::Result<Dispatch> {
         let shared = Arc::new(Shared::default());
-        let (jobs, work) = unbounded();
-        let (settled, back) = unbounded();
+        let (jobs, waiting) = unbounded();
+        let (settle, settled) = unbounded();
+        let (work, back) = (waiting.clone(), settle.clone());
         let thread = Thread {
             delivery: Delivery::new(&config.host, config.port, &config.hostname),
             switch,
@@ -128,11 +135,13 @@ impl Dispatch {
         };
         std::thread::Builder::new()
             .name("relay".into())
-            .spawn(move || thread.work(&work, &settled))?;
+            .spawn(move || thread.work(&work, &back))?;
         Ok(Dispatch {
             shared,
             jobs,
-            settled: back,
+            waiting,
+            settled,
+            settle,
         })
     }
 
@@ -173,12 +182,35 @@ impl Dispatch {
 
     /// Says which window is open: jobs of others come back untried.
     pub fn open_window(&self, window: u64) {
-        self.shared.window.store(window, Ordering::Relaxed);
+        if self.shared.window.swap(window, Ordering::Relaxed) != window {
+            self.withdraw(WINDOW_CLOSED);
+        }
     }
 
     /// Lets every job come back untried.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
+        self.withdraw(STOPPING);
+    }
+
+    /// Takes back what the thread has not begun: it may be busy for minutes.
+    fn withdraw(&self, why: &str) {
+        for job in self.waiting.try_iter() {
+            let _ = self.settle.send(job.settled(Fate::Withdrawn, why.into()));
+        }
+    }
+}
+
+impl Job {
+    fn settled(self, fate: Fate, answer: String) -> Settlement {
+        Settlement {
+            window: self.window,
+            seq: u64::from(self.copy.record),
+            name: self.copy.name,
+            at: Timestamp::now(),
+            fate,
+            answer,
+        }
     }
 }
 
@@ -198,16 +230,8 @@ impl Thread {
                 Ok(job) => {
                     let (fate, answer) = self.relay(&job);
                     self.say(&job.copy, fate, &answer);
-                    let settlement = Settlement {
-                        window: job.window,
-                        seq: u64::from(job.copy.record),
-                        name: job.copy.name,
-                        at: Timestamp::now(),
-                        fate,
-                        answer,
-                    };
                     // Who no longer listens learns it at the next start.
-                    let _ = settled.send(settlement);
+                    let _ = settled.send(job.settled(fate, answer));
                 }
                 Err(RecvTimeoutError::Timeout) => self.delivery.hang_up(),
                 Err(RecvTimeoutError::Disconnected) => return self.delivery.hang_up(),
@@ -252,10 +276,10 @@ impl Thread {
     /// Why a job is not tried any more.
     fn withdrawn(&self, job: &Job) -> Option<&'static str> {
         if self.shared.stopped.load(Ordering::Relaxed) {
-            return Some("the analyzer stops");
+            return Some(STOPPING);
         }
         if job.window != self.shared.window.load(Ordering::Relaxed) {
-            return Some("the window closed");
+            return Some(WINDOW_CLOSED);
         }
         self.switch.is_off().then_some("relaying was switched off")
     }

@@ -129,10 +129,8 @@ impl Relaying {
     /// Begins with the thread that delivers; `queue` is where the switch lies.
     pub fn start(config: &config::Relay, queue: &Path, known: KnownProbes) -> io::Result<Relaying> {
         let switch = Switch::of(queue);
-        if config.on {
-            let switched = if switch.is_off() { "off" } else { "on" };
-            let server = config.server();
-            log::warn!("event=relay.configured host={server} switch={switched}");
+        if config.on && switch.is_off() {
+            log::warn!("event=relay.switched_off action=\"relay nothing until shiva relay on\"");
         }
         Ok(Relaying {
             on: config.on,

@@ -32,8 +32,15 @@ const RECEIVER_POINTS: &[&str] = &[
     "spool-durable",
 ];
 
-/// Points that need a death before them, that a test message reaches, or that a test pauses at.
-const OTHER_POINTS: &[&str] = &["recovery-unlinked", "poison", "spool-directory-opened"];
+/// Points that need a death before them or a relay host, that a test message reaches, or that a
+/// test pauses at.
+const OTHER_POINTS: &[&str] = &[
+    "recovery-unlinked",
+    "poison",
+    "spool-directory-opened",
+    "relay-before-delivery",
+    "relay-answered",
+];
 
 /// Messages of which some are copies, with links, attachments and an unreadable one.
 pub fn fill(rig: &Rig) {

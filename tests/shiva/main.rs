@@ -18,6 +18,8 @@ mod mariadb_programs;
 mod mariadb_site;
 mod message;
 mod programs;
+mod relay_host;
+mod relaying;
 mod rig;
 mod shared_messages;
 mod smtp_golden;
