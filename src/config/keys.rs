@@ -12,6 +12,8 @@ pub enum Kind {
     Text,
     /// A comma-separated list; empty means none.
     List,
+    /// A comma-separated list of domains, in ASCII; empty means none.
+    Domains,
     /// A whole number within these bounds, both allowed.
     Integer(u64, u64),
     /// An absolute path; `somepath` means not set.
@@ -31,6 +33,9 @@ impl Kind {
             Kind::Bool => "True or False (also 1/0, yes/no, on/off)".into(),
             Kind::Text => "one line of text".into(),
             Kind::List => "a comma-separated list".into(),
+            Kind::Domains => {
+                "a comma-separated list of domains in ASCII, as example.net or xn--...".into()
+            }
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Kind::Path => "an absolute path".into(),
             Kind::PathOrNone => "an absolute path, or nothing".into(),
@@ -62,7 +67,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
     }
 }
 
-use Kind::{Bool, Choice, Integer, List, Name, Path, PathOrNone, Text};
+use Kind::{Bool, Choice, Domains, Integer, List, Name, Path, PathOrNone, Text};
 
 const PORT: Kind = Integer(1, 65_535);
 const PERCENT: Kind = Integer(1, 100);
@@ -91,6 +96,14 @@ pub const KEYS: &[Key] = &[
     key("analyzer", "relayhost", Text, "127.0.0.1"),
     key("analyzer", "relayport", PORT, "2500"),
     key("analyzer", "relaymaxrcpt", Integer(1, 1000), "3"),
+    key(
+        "analyzer",
+        "relaypolicy",
+        Choice(&["counter", "probe"]),
+        "counter",
+    ),
+    key("analyzer", "probetokens", List, ""),
+    key("analyzer", "relaydeny", Domains, ""),
     key(
         "analyzer",
         "undeliverable_path",

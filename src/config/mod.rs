@@ -8,6 +8,8 @@
 
 pub mod dialect;
 pub mod keys;
+mod notification;
+mod relay;
 mod values;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
 use crate::store::mysql;
 use dialect::Document;
+pub use notification::Notification;
+pub use relay::{Policy, Relay};
 use values::Values;
 
 /// Where the configuration is looked for when neither `--config` nor `$SHIVA_CONF` says so.
@@ -123,8 +127,12 @@ pub struct Config {
     pub receiver: Receiver,
     /// `[analyzer]`.
     pub analyzer: Analyzer,
+    /// The relay keys of `[analyzer]`.
+    pub relay: Relay,
     /// `[database]`.
     pub database: Database,
+    /// `[notification]`.
+    pub notification: Notification,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
     /// Files of `conf.d` that this process may not read.
@@ -221,6 +229,13 @@ impl Config {
             )));
         }
         let integer = |section, key| values.integer(section, key);
+        let hostname = match values.text("receiver", "hostname") {
+            "" => system_hostname(),
+            name => name.to_owned(),
+        };
+        let notification = Notification::read(&values, &mut warnings);
+        let relay = Relay::read(&values, &hostname);
+        relay.warn(notification.enabled, &mut warnings);
         Ok(Config {
             queuepath: values.path("global", "queuepath"),
             log: match values.text("global", "log") {
@@ -231,10 +246,7 @@ impl Config {
                 listenhost: values.text("receiver", "listenhost").to_owned(),
                 listenport: u16::try_from(integer("receiver", "listenport")).unwrap_or(0),
                 sensorname: values.text("receiver", "sensorname").to_owned(),
-                hostname: match values.text("receiver", "hostname") {
-                    "" => system_hostname(),
-                    name => name.to_owned(),
-                },
+                hostname,
                 maxmessagesize: integer("receiver", "maxmessagesize"),
             },
             analyzer: Analyzer {
@@ -254,6 +266,8 @@ impl Config {
                 path: values.path("database", "path"),
                 server,
             },
+            relay,
+            notification,
             file,
             warnings,
             skipped: Vec::new(),

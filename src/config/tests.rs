@@ -13,6 +13,16 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
     assert_eq!(config.analyzer.rule, Rule::default());
     assert!(config.database.localdb);
+    let relay = &config.relay;
+    assert_eq!((relay.on, relay.policy), (false, Policy::Counter));
+    assert_eq!((relay.individual, relay.global), (3, 30));
+    assert_eq!(
+        (relay.server().as_str(), relay.max_recipients),
+        ("127.0.0.1:2500", 3)
+    );
+    assert_eq!((relay.deny.len(), relay.tokens.len()), (0, 0));
+    assert_eq!(relay.hostname, config.receiver.hostname);
+    assert!(!config.notification.enabled);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -65,6 +75,10 @@ fn a_wrong_value_says_all_an_operator_needs() {
         "[database]\nmaindb = one\ntempdb = One\n",
         "[database]\nsocket = run/mysqld.sock\n",
         "[analyzer]\nsimilarity = 0\n",
+        "[analyzer]\nrelaypolicy = always\n",
+        "[analyzer]\nrelaydeny = example.net, b\u{fc}cher.example\n",
+        "[analyzer]\nrelaydeny = somebody@example.net\n",
+        "[analyzer]\nrelaydeny = *\n",
     ] {
         assert!(load(wrong).is_err(), "{wrong}");
     }
@@ -83,4 +97,82 @@ fn drop_ins_are_read_in_name_order_and_win() {
     let config = Config::load(Some(&file)).unwrap();
     assert_eq!(config.receiver.listenport, 3);
     assert_eq!(config.receiver.sensorname, "main");
+}
+
+#[test]
+fn relaying_is_said_at_every_start() {
+    let config = load(
+        "[receiver]\nhostname = mx.example\n[analyzer]\nrelay = on\nglobalcounter = 5\n\
+         individualcounter = 1\nrelaypolicy = probe\nprobetokens = red-42,, 192.0.2.7 ,\n \
+         mx17.example\nrelaydeny = @Example.net, *.example.org., .example.com\n",
+    )
+    .unwrap();
+    let relay = &config.relay;
+    assert!(relay.on);
+    assert_eq!(relay.policy, Policy::Probe);
+    assert_eq!((relay.individual, relay.global), (1, 5));
+    assert_eq!(relay.tokens, ["red-42", "192.0.2.7", "mx17.example"]);
+    assert_eq!(
+        relay.deny,
+        ["@Example.net", "*.example.org.", ".example.com"]
+    );
+    assert_eq!(relay.hostname, "mx.example");
+    let said = "relay : True: up to 1 copies of a spam and 5 spams a window, of those that look \
+                like a test of the relay, are sent on to 127.0.0.1:2500";
+    assert!(config.warnings.iter().any(|warning| warning == said));
+}
+
+#[test]
+fn a_relayhost_elsewhere_is_warned_about_when_it_is_used() {
+    for (relayhost, keys, warned) in [
+        ("127.0.0.1", "relay = on", false),
+        ("127.1.2.3", "relay = on", false),
+        ("::1", "relay = on", false),
+        ("Localhost", "relay = on", false),
+        ("192.0.2.1", "relay = on", true),
+        ("mail.example.net", "relay = on", true),
+        ("localhost.example.net", "relay = on", true),
+        ("192.0.2.1", "relay = off", false),
+        (
+            "192.0.2.1",
+            "[notification]\nenabled = on\nrecipient = me@example.net",
+            true,
+        ),
+    ] {
+        let text = format!("[analyzer]\nrelayhost = {relayhost}\n{keys}\n");
+        let warnings = load(&text).unwrap().warnings;
+        let found = warnings.iter().any(|line| line.contains("not on loopback"));
+        assert_eq!(found, warned, "{text}: {warnings:?}");
+    }
+    let config = load("[analyzer]\nrelayhost = ::1\n").unwrap();
+    assert_eq!(config.relay.server(), "[::1]:2500");
+}
+
+#[test]
+fn notices_go_to_one_plain_address_or_to_nobody() {
+    for (recipient, mailed, warned) in [
+        ("me@example.net", true, ""),
+        ("root", true, ""),
+        ("", false, "without a recipient"),
+        ("Sumit.IIPS@gmail.com", false, "author"),
+        ("Me <me@example.net>", false, "one plain address"),
+        (
+            "me@example.net, you@example.net",
+            false,
+            "one plain address",
+        ),
+        ("me@b\u{fc}cher.example", false, "one plain address"),
+        ("@example.net", false, "one plain address"),
+    ] {
+        let text = format!("[notification]\nenabled = on\nrecipient = {recipient}\n");
+        let config = load(&text).unwrap();
+        let notification = &config.notification;
+        assert_eq!(notification.enabled, mailed, "{text}");
+        assert_eq!(!notification.recipient.is_empty(), mailed, "{text}");
+        let said = config.warnings.join("\n");
+        match warned {
+            "" => assert_eq!(said, ""),
+            _ => assert!(said.contains(warned), "{text}: {said}"),
+        }
+    }
 }

@@ -16,8 +16,7 @@ const PATH_NOT_SET: &str = "somepath";
 /// Characters of a database's name: less than a server takes, for the name of a lock is made of it.
 const NAME_MAX: usize = 50;
 
-/// The addresses and the broker that the first SHIVA's file shipped with: its authors' own.
-const SHIPPED_RECIPIENTS: &[&str] = &["sumit.iips@gmail.com", "rahulbinjve@gmail.com"];
+/// The broker that the first SHIVA's file shipped with.
 const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
 
 /// Every declared key's value, checked.
@@ -39,23 +38,8 @@ impl Values {
         Ok(Values { values })
     }
 
-    /// Says what an operator must know about these values, and unsets what shipped as somebody
-    /// else's.
+    /// Says what an operator must know about values that have no effect.
     pub fn warn(&self, warnings: &mut Vec<String>) {
-        if self.bool("analyzer", "relay") {
-            warnings.push(
-                "relay : True, but this version does not relay yet: nothing is relayed".into(),
-            );
-        }
-        let recipient = self.text("notification", "recipient").to_lowercase();
-        if SHIPPED_RECIPIENTS
-            .iter()
-            .any(|shipped| recipient.contains(shipped))
-        {
-            warnings.push(
-                "[notification] recipient is the first SHIVA's author: it counts as not set".into(),
-            );
-        }
         if self
             .text("hpfeeds", "host")
             .eq_ignore_ascii_case(SHIPPED_BROKER)
@@ -70,10 +54,6 @@ impl Values {
                  shared"
                     .into(),
             );
-        }
-        if self.bool("notification", "enabled") {
-            warnings
-                .push("[notification] enabled : True, but this version mails nobody yet".into());
         }
         if self.bool("receiver", "authenabled") {
             warnings.push(
@@ -104,6 +84,11 @@ impl Values {
         PathBuf::from(self.text(section, name))
     }
 
+    /// The items of a declared list, in order, without the empty ones.
+    pub fn list(&self, section: &'static str, name: &'static str) -> Vec<String> {
+        items(self.text(section, name)).map(str::to_owned).collect()
+    }
+
     /// The keys that say what makes two spams the same.
     pub fn rule(&self) -> Rule {
         let points = |name| u32::try_from(self.integer("analyzer", name)).unwrap_or(100);
@@ -132,6 +117,7 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Bool => parse_bool(value).is_some(),
         Kind::Text => !value.contains('\n'),
         Kind::List => true,
+        Kind::Domains => items(value).all(is_domain),
         Kind::Integer(low, high) => value
             .parse::<u64>()
             .is_ok_and(|number| (low..=high).contains(&number)),
@@ -165,6 +151,27 @@ fn is_absolute(value: &str) -> bool {
 fn is_name(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
     (1..=NAME_MAX).contains(&value.len()) && value.bytes().all(allowed)
+}
+
+/// What stands between the commas of a list, which may go over several lines.
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    let items = list.split([',', '\n']).map(str::trim);
+    items.filter(|item| !item.is_empty())
+}
+
+/// A domain as operators write one: `example.net`, also with `@`, `.` or `*.` before it or a dot
+/// behind it. In ASCII, for so it stands in an address that may be relayed to.
+fn is_domain(item: &str) -> bool {
+    let name = item.strip_prefix("*.").unwrap_or(item);
+    let name = name.strip_prefix(['@', '.']).unwrap_or(name);
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !label.is_empty() && label.bytes().all(allowed)
+    };
+    name.strip_suffix('.')
+        .unwrap_or(name)
+        .split('.')
+        .all(is_label)
 }
 
 fn parse_bool(value: &str) -> Option<bool> {
