@@ -43,6 +43,7 @@ pub mod parsed;
 pub mod privileges;
 pub mod queue;
 pub mod receiver;
+pub mod relay;
 pub mod sameness;
 pub mod smtp;
 pub mod store;

@@ -1,0 +1,3 @@
+//! The relay: which spam is worth handing on, and what never is.
+
+pub mod refusal;
