@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use super::values::Values;
+use crate::escape;
+use crate::relay::probe;
 
 /// Which spam is worth relaying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,14 @@ impl Relay {
                 self.individual,
                 self.global,
                 self.server()
+            ));
+        }
+        let ignored = |token: &&String| !probe::is_looked_for(token);
+        for token in self.tokens.iter().filter(ignored) {
+            warnings.push(format!(
+                "probetokens : {} is too short, or an address that every machine has: it is not \
+                 looked for",
+                escape::line(token)
             ));
         }
         if (self.on || notices) && !is_loopback(&self.host) {

@@ -123,6 +123,16 @@ fn relaying_is_said_at_every_start() {
 }
 
 #[test]
+fn a_token_that_is_not_looked_for_is_warned_about() {
+    let config = load("[analyzer]\nprobetokens = mx, mx17, 127.0.0.1\n").unwrap();
+    let warned = |token: &str| {
+        let begins = format!("probetokens : {token} is too short");
+        config.warnings.iter().any(|line| line.starts_with(&begins))
+    };
+    assert_eq!(["mx", "127.0.0.1", "mx17"].map(warned), [true, true, false]);
+}
+
+#[test]
 fn a_relayhost_elsewhere_is_warned_about_when_it_is_used() {
     for (relayhost, keys, warned) in [
         ("127.0.0.1", "relay = on", false),

@@ -45,7 +45,7 @@ pub enum Reason {
     Recipients,
     /// An address of its envelope is not plainly `local@domain`.
     Address,
-    /// One of its recipients is in a domain of `relaydeny`.
+    /// Its sender or one of its recipients is in a domain of `relaydeny`.
     Denied,
     /// `relaypolicy : probe`, and it is no test of the relay.
     NoProbe,

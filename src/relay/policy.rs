@@ -88,16 +88,16 @@ impl Policy {
         if !(1..=self.max_recipients).contains(&spam.recipients.len()) {
             return Err(Reason::Recipients);
         }
-        let is_plain = |address: &String| refusal::is_plain(address);
-        if !(sender.is_empty() || refusal::is_plain(sender))
-            || !spam.recipients.iter().all(is_plain)
-        {
+        let mut recipients = spam.recipients.iter();
+        if !refusal::is_plain_sender(sender) || !recipients.all(|to| refusal::is_plain(to)) {
             return Err(Reason::Address);
         }
-        match spam.recipients.iter().any(|to| self.deny.denies(to)) {
+        let mut recipients = spam.recipients.iter();
+        match self.deny.denies(sender) || recipients.any(|to| self.deny.denies(to)) {
             true => Err(Reason::Denied),
             false => Ok(()),
         }
+    }
     }
 
     fn is_probe(&self, spam: &Candidate<'_>, known: &KnownProbes) -> bool {
@@ -121,7 +121,7 @@ impl Policy {
 
     /// Whether a spam brings nothing that must not go on.
     pub fn harmless(&self, spam: &Candidate<'_>) -> Result<(), Reason> {
-        if spam.message.attachments.iter().any(refusal::executable) {
+        if spam.message.attachments.iter().any(refusal::is_executable) {
             return Err(Reason::Executable);
         }
         match smuggling::smuggles(spam.raw) {
