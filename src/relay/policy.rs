@@ -98,7 +98,6 @@ impl Policy {
             false => Ok(()),
         }
     }
-    }
 
     fn is_probe(&self, spam: &Candidate<'_>, known: &KnownProbes) -> bool {
         let [recipient] = spam.recipients else {

@@ -167,11 +167,9 @@ fn a_relay_host_that_is_away_is_left_alone_and_its_slots_are_free_again() {
     let skipped: u64 = reasons.values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(unreached + skipped, 20);
     assert_eq!(ledger["copies"]["accepted"], Value::Null);
-    let answer = ledger["ledger"].as_array().unwrap().last().unwrap()["answer"].clone();
-    assert!(
-        answer.as_str().unwrap().contains("cannot connect"),
-        "{answer}"
-    );
+    let lines = ledger["ledger"].as_array().unwrap();
+    let answers = |line: &Value| line["answer"].as_str().unwrap().contains("cannot connect");
+    assert!(lines.iter().any(answers), "{lines:?}");
 }
 
 #[test]
@@ -386,7 +384,7 @@ fn tests_of_the_relay_are_found_while_nothing_is_relayed() {
     let message = b"Subject: hello-relay\r\n\r\nx\r\n";
     assert!(
         rig.client()
-            .mail("a@b", "me@example.org", message)
+            .mail("a@example.net", "me@example.org", message)
             .is_some()
     );
     receiver.stop();
