@@ -1,14 +1,15 @@
 //! The JSON of one distinct spam: the payload `shiva.parsed`, which `shiva show --json` prints,
 //! and of one message, which `shiva parse` prints.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{self, Fingerprint};
 use crate::message::Message;
 use crate::store::{Part, Spam};
 
 /// An attachment or inline part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ParsedAttachment {
     /// The sender's file name.
     pub name: String,
@@ -39,50 +40,73 @@ impl From<&Part> for ParsedAttachment {
 }
 
 /// A distinct spam with all that is known of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ParsedSpam<'a> {
-    id: &'a str,
-    subject: &'a str,
-    from: &'a str,
-    to: &'a [String],
-    headers: &'a str,
-    text: &'a str,
-    html: &'a str,
-    ssdeep: &'a str,
-    length: u64,
-    count: u64,
-    first_seen: String,
-    last_seen: String,
-    ips: &'a [String],
-    sensors: &'a [String],
-    users: &'a [String],
-    links: &'a [String],
-    attachments: Vec<ParsedAttachment>,
-    relayed: u64,
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParsedSpam {
+    /// MD5 of subject and body, hex.
+    pub id: String,
+    /// The subject, decoded.
+    pub subject: String,
+    /// The From header, decoded.
+    pub from: String,
+    /// Recipients.
+    pub to: Vec<String>,
+    /// The header block.
+    pub headers: String,
+    /// The text/plain body.
+    pub text: String,
+    /// The text/html body.
+    pub html: String,
+    /// CTPH of body and subject.
+    pub ssdeep: String,
+    /// Bytes of body and subject.
+    pub length: u64,
+    /// Spams.
+    pub count: u64,
+    /// RFC 3339, UTC.
+    pub first_seen: String,
+    /// RFC 3339, UTC.
+    pub last_seen: String,
+    /// Source addresses.
+    pub ips: Vec<String>,
+    /// Sensors.
+    pub sensors: Vec<String>,
+    /// Authenticated users.
+    pub users: Vec<String>,
+    /// Links.
+    pub links: Vec<String>,
+    /// Attachments and inline parts.
+    pub attachments: Vec<ParsedAttachment>,
+    /// Spams relayed.
+    pub relayed: u64,
+    /// It was too long for a message of hpfeeds, and was cut.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
-impl<'a> From<&'a Spam> for ParsedSpam<'a> {
-    fn from(spam: &'a Spam) -> ParsedSpam<'a> {
-        let (record, sets) = (&spam.record, &spam.sets);
+impl From<&Spam> for ParsedSpam {
+    fn from(spam: &Spam) -> ParsedSpam {
+        let (record, sets) = (spam.record.clone(), spam.sets.clone());
         ParsedSpam {
-            id: &record.known.id,
-            subject: &record.subject,
-            from: &record.from,
-            to: &sets.recipients,
-            headers: &record.headers,
-            text: &record.text,
-            html: &record.html,
-            ssdeep: &record.known.ssdeep,
+            attachments: sets.parts.iter().map(ParsedAttachment::from).collect(),
+            id: record.known.id,
+            subject: record.subject,
+            from: record.from,
+            to: sets.recipients,
+            headers: record.headers,
+            text: record.text,
+            html: record.html,
+            ssdeep: record.known.ssdeep,
             length: record.known.length,
             count: spam.count,
             first_seen: spam.first_seen.rfc3339_seconds(),
             last_seen: spam.last_seen.rfc3339_seconds(),
-            ips: &sets.ips,
-            sensors: &sets.sensors,
-            users: &sets.users,
-            links: &sets.links,
-            attachments: sets.parts.iter().map(ParsedAttachment::from).collect(),
+            ips: sets.ips,
+            sensors: sets.sensors,
+            users: sets.users,
+            links: sets.links,
             relayed: spam.relayed,
+            truncated: false,
         }
     }
 }

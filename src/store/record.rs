@@ -98,6 +98,17 @@ impl Day {
         }
     }
 
+    /// These days as one; no spam at all, at the epoch, where there is none.
+    pub fn all<'d>(days: impl IntoIterator<Item = &'d Day>) -> Day {
+        let mut days = days.into_iter();
+        let mut all = days.next().copied().unwrap_or(Day {
+            count: 0,
+            ..Day::once(Timestamp::from_seconds(0, 0))
+        });
+        days.for_each(|day| all.add(day));
+        all
+    }
+
     /// This day with those of another added.
     pub fn add(&mut self, other: &Day) {
         self.count += other.count;
@@ -122,13 +133,7 @@ pub struct Delta {
 impl Delta {
     /// Its days as one.
     pub fn total(&self) -> Day {
-        let mut days = self.days.values();
-        let mut total = days.next().copied().unwrap_or(Day {
-            count: 0,
-            ..Day::once(Timestamp::from_seconds(0, 0))
-        });
-        days.for_each(|day| total.add(day));
-        total
+        Day::all(self.days.values())
     }
 }
 
@@ -167,6 +172,11 @@ pub struct TakenRecord {
 }
 
 impl TakenRecord {
+    /// Its days as one.
+    pub fn seen(&self) -> Day {
+        Day::all(&self.days)
+    }
+
     /// What the relay host accepted of it, by day.
     pub fn relayed_days(&self) -> BTreeMap<i64, Day> {
         let mut days: BTreeMap<i64, Day> = BTreeMap::new();
