@@ -15,6 +15,7 @@
 //! - [`archive`]: samples, attachments and undeliverable messages on disk.
 //! - [`store`]: the window store and the main store, and their engines.
 //! - [`correlation`]: closed windows go into the main store.
+//! - [`relay`]: the few spams that go on to the relay host.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
 //! - [`operator`]: the commands `shiva report`, `show`, `import` and `parse`, and
 //!   `shiva-dbcreate`.
@@ -43,6 +44,7 @@ pub mod parsed;
 pub mod privileges;
 pub mod queue;
 pub mod receiver;
+pub mod relay;
 pub mod sameness;
 pub mod smtp;
 pub mod store;
