@@ -1,17 +1,14 @@
-//! Relay hosts to deliver to: a plain sink that does what a test says, and a real exim4.
+//! A relay host that does what a test says and keeps the mail it took, byte for byte.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::rig::{PATIENCE, Service, files_under, free_port, wait_until};
+use crate::rig::PATIENCE;
 
 /// How long passes between the two halves of an answer that is cut.
 const CUT_PAUSE: Duration = Duration::from_millis(3);
@@ -67,7 +64,8 @@ struct Shared {
     cut: Option<usize>,
     connections: AtomicUsize,
     stopped: AtomicBool,
-    open: Mutex<Vec<TcpStream>>,
+    /// Connections by number, to be closed from without.
+    open: Mutex<BTreeMap<usize, TcpStream>>,
     commands: Mutex<Vec<String>>,
     taken: Mutex<Vec<Taken>>,
 }
@@ -129,7 +127,7 @@ impl Sink {
 
     /// Closes all connections, as a server does that restarts.
     pub fn hang_up(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
+        for stream in self.shared.open.lock().unwrap().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -155,11 +153,8 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let number = shared.connections.fetch_add(1, Ordering::SeqCst);
-        shared
-            .open
-            .lock()
-            .unwrap()
-            .push(stream.try_clone().unwrap());
+        let clone = stream.try_clone().unwrap();
+        shared.open.lock().unwrap().insert(number, clone);
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
             let mut client = Client {
@@ -172,7 +167,7 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
                 shared,
             };
             client.serve();
-            let _ = client.stream.shutdown(Shutdown::Both);
+            client.shared.open.lock().unwrap().remove(&number);
         });
     }
 }
@@ -196,7 +191,9 @@ impl Client {
             let line = self.line()?;
             self.shared.commands.lock().unwrap().push(line.clone());
             match line.get(..4).unwrap_or(&line) {
-                "EHLO" => drop(self.answer(At::Command(&line), &self.offers())?),
+                "EHLO" => {
+                    self.answer(At::Command(&line), &self.offers())?;
+                }
                 "DATA" => self.data(&line)?,
                 "QUIT" => {
                     self.answer(At::Command(&line), "221 bye\r\n")?;
@@ -204,11 +201,15 @@ impl Client {
                     return None;
                 }
                 verb => {
-                    let accepted = self.answer(At::Command(&line), "250 OK\r\n")?;
+                    let usual = match verb == "RCPT" && self.from.is_empty() {
+                        true => "503 no sender\r\n",
+                        false => "250 OK\r\n",
+                    };
+                    let accepted = self.answer(At::Command(&line), usual)?;
                     match verb {
-                        "MAIL" => self.from = line,
+                        "MAIL" if accepted => self.from = line,
                         "RCPT" if accepted => self.to.push(line),
-                        "RSET" => self.to.clear(),
+                        "RSET" => self.forget(),
                         _ => {}
                     }
                 }
@@ -240,8 +241,13 @@ impl Client {
             let taken = Taken { from, to, message };
             self.shared.taken.lock().unwrap().push(taken);
         }
-        self.to.clear();
+        self.forget();
         Some(())
+    }
+
+    fn forget(&mut self) {
+        self.from.clear();
+        self.to.clear();
     }
 
     /// The content up to the end of data, the dot taken away.
@@ -265,7 +271,7 @@ impl Client {
         }
     }
 
-    /// Answers as the manner wants; whether that was 2xx or 354. `None`: it is to close.
+    /// Answers as the manner wants; whether that lets the client go on. `None`: it is to close.
     fn answer(&mut self, at: At, usual: &str) -> Option<bool> {
         let said = match (self.shared.manner)(self.number, at) {
             Act::Serve => usual,
@@ -275,7 +281,10 @@ impl Client {
                 self.flush();
                 return None;
             }
-            Act::Close => return None,
+            Act::Close => {
+                self.flush();
+                return None;
+            }
             Act::Silence => {
                 self.flush()?;
                 while self.read(&mut Vec::new()).is_some() {}
@@ -290,7 +299,12 @@ impl Client {
             }
         };
         self.output.extend_from_slice(said.as_bytes());
-        Some(said.starts_with(['2', '3']))
+        let goes_on = if let At::Command("DATA") = at {
+            '3'
+        } else {
+            '2'
+        };
+        Some(said.starts_with(goes_on))
     }
 
     fn line(&mut self) -> Option<String> {
@@ -340,183 +354,4 @@ fn unstuffed(content: &[u8]) -> Vec<u8> {
         rest = after;
     }
     out
-}
-
-/// A real exim4 that delivers to files, each recipient's copy to one of its own. Mail to the local part
-/// `undeliverable` is accepted, and then fails.
-pub struct Exim {
-    directory: tempfile::TempDir,
-    pub port: u16,
-    service: Option<Service>,
-}
-
-/// A file that exim4 wrote.
-#[derive(Debug)]
-pub struct Delivered {
-    /// The envelope's sender, in brackets.
-    pub from: String,
-    /// The recipient.
-    pub to: String,
-    /// The message behind the headers that exim added.
-    pub message: Vec<u8>,
-}
-
-/// The user that exim4 is when root runs it (see `tests/tools/exim`).
-const NOBODY: u32 = 65534;
-
-impl Exim {
-    /// One with the settings that the Debian package gives it.
-    pub fn new() -> Exim {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian");
-        let filter = root.join("exim4-bounces.filter");
-        let settings = fs::read_to_string(root.join("exim4-bounces")).unwrap();
-        // Where the user that exim4 is can read it.
-        let filter = fs::read_to_string(filter).unwrap();
-        Exim::start(&settings, &filter)
-    }
-
-    /// One as it comes, which sends bounces.
-    pub fn with_bounces() -> Exim {
-        Exim::start("", "")
-    }
-
-    fn start(settings: &str, filter: &str) -> Exim {
-        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-        let unpacked = tools.join("exim4-daemon-light.unpacked").exists();
-        assert!(unpacked, "exim4 is missing: run tests/tools/install test");
-        let directory = tempfile::tempdir().unwrap();
-        let mut exim = Exim {
-            directory,
-            port: free_port(),
-            service: None,
-        };
-        let top = exim.path("");
-        fs::set_permissions(&top, fs::Permissions::from_mode(0o755)).unwrap();
-        for name in ["mail", "spool", "log"] {
-            let path = exim.path(name);
-            fs::create_dir(&path).unwrap();
-            if path.metadata().unwrap().uid() == 0 {
-                chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-            }
-        }
-        fs::write(exim.path("filter"), filter).unwrap();
-        let config = exim.path("exim.conf");
-        fs::write(&config, configuration(&top, exim.port, settings)).unwrap();
-        let mut command = Command::new(tools.join("../../tests/tools/exim"));
-        command.arg(&config).arg("-bdf");
-        exim.service = Some(Service::logging(command, &exim.path("said")));
-        wait_until("exim4 listens", || {
-            TcpStream::connect(("127.0.0.1", exim.port)).is_ok() || exim.ended()
-        });
-        exim
-    }
-
-    /// Fails the test when exim has ended, with what it said.
-    fn ended(&mut self) -> bool {
-        let status = self.service.as_mut().unwrap().0.try_wait().unwrap();
-        let said = fs::read_to_string(self.path("said")).unwrap_or_default();
-        assert!(status.is_none(), "exim4 ended: {said}");
-        false
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Its main log.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log/main")).unwrap_or_default()
-    }
-
-    /// Waits until it has received so many mails, bounces not counted, and is done with all it has.
-    pub fn settle(&self, mails: usize) {
-        wait_until("exim4 is done with its mail", || {
-            let log = self.log();
-            let received = |line: &&str| line.contains(" <= ");
-            let bounces = log
-                .lines()
-                .filter(|line| line.contains(" <= <> R="))
-                .count();
-            let received = log.lines().filter(received).count();
-            let completed = log.lines().filter(|line| line.ends_with(" Completed"));
-            received - bounces == mails && completed.count() == received
-        });
-    }
-
-    /// What it delivered, in the order of the recipients.
-    pub fn delivered(&self) -> Vec<Delivered> {
-        let files = files_under(&self.path("mail"));
-        let mut mails: Vec<_> = files.iter().map(|path| delivered(path)).collect();
-        mails.sort_by(|a, b| a.to.cmp(&b.to));
-        mails
-    }
-}
-
-fn configuration(top: &Path, port: u16, settings: &str) -> String {
-    let top = top.display();
-    format!(
-        "SHIVA_BOUNCES = {top}/filter\n{settings}\n\
-primary_hostname = relay.example
-spool_directory = {top}/spool
-log_file_path = {top}/log/%s
-pid_file_path = {top}/log/pid
-exim_path = {top}/exim.conf.programs/exim4
-keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
-deliver_drop_privilege
-never_users =
-tls_advertise_hosts =
-rfc1413_query_timeout = 0s
-acl_smtp_rcpt = everybody
-acl_smtp_data = everybody
-no_return_path_remove
-no_envelope_to_remove
-no_delivery_date_remove
-begin acl
-everybody:
-  accept
-begin routers
-undeliverable:
-  driver = redirect
-  local_parts = undeliverable
-  allow_fail
-  data = :fail: nobody reads this
-files:
-  driver = accept
-  transport = files
-begin transports
-files:
-  driver = appendfile
-  directory = {top}/mail
-  maildir_format
-  return_path_add
-  envelope_to_add
-  delivery_date_add
-"
-    )
-}
-
-/// Takes a delivered file apart: exim's headers stand before the message's own.
-fn delivered(path: &Path) -> Delivered {
-    let all = fs::read(path).unwrap();
-    let mut rest = &all[..];
-    let mut header = |name: &str| {
-        let end = memchr::memchr_iter(b'\n', rest)
-            .find(|at| !matches!(rest.get(at + 1), Some(b' ' | b'\t')))
-            .unwrap();
-        let (line, after) = rest.split_at(end + 1);
-        rest = after;
-        let line = String::from_utf8_lossy(line);
-        let value = line
-            .strip_prefix(name)
-            .unwrap_or_else(|| panic!("{name} in {line:?}"));
-        value.trim().to_owned()
-    };
-    let from = header("Return-path: ");
-    let to = header("Envelope-to: ");
-    header("Delivery-date: ");
-    header("Received: ");
-    let message = rest.to_vec();
-    Delivered { from, to, message }
 }
