@@ -154,7 +154,7 @@ fn the_ledger_goes_into_the_main_store() {
 fn what_is_not_relayed_is_counted_by_reason() {
     on_each_engine(|engine| {
         let mut windows = engine.windows().unwrap();
-        let mut with = |window: u64, second: i64, reason: &'static str, count: u64| {
+        let with = |window: u64, second: i64, reason: &'static str, count: u64| {
             let mut batch = slots(window, 0, second, &[]);
             batch.unrelayed.insert((at(second).date(), reason), count);
             engine.windows().unwrap().commit(&batch).unwrap();
