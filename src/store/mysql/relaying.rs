@@ -115,6 +115,7 @@ pub(super) fn relay(row: &mut Columns) -> Relay {
         recipients: row
             .text()
             .split(BETWEEN_RECIPIENTS)
+            .filter(|recipient| !recipient.is_empty())
             .map(str::to_owned)
             .collect(),
         source: row.text(),
