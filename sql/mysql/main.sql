@@ -159,10 +159,60 @@ CREATE TABLE IF NOT EXISTS relay (
     KEY relay_spam (spam_id, date)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+-- Every copy that was given a slot to be relayed, whatever became of it. recipients are apart by
+-- a space.
+CREATE TABLE IF NOT EXISTS relay_log (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    spam_id CHAR(32) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    taken DATETIME NOT NULL,
+    settled DATETIME NULL,
+    fate VARCHAR(12) NOT NULL,
+    answer VARCHAR(1024) NOT NULL,
+    sender VARCHAR(1024) NOT NULL,
+    recipients MEDIUMTEXT NOT NULL,
+    sourceIP VARCHAR(1024) NOT NULL,
+    sensorID VARCHAR(1024) NOT NULL,
+    PRIMARY KEY (id),
+    KEY relay_log_spam (spam_id),
+    KEY relay_log_taken (taken, name)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS unrelayed (
+    date DATE NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    counter BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (date, reason)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Row 1 names the latest recipients of probe, once there are any of ours. Until then, and in any
+-- other row, it is the first SHIVA's.
 CREATE TABLE IF NOT EXISTS whitelist (
     id BIGINT NOT NULL AUTO_INCREMENT,
     recipients MEDIUMTEXT COLLATE utf8mb4_general_ci NULL,
     PRIMARY KEY (id)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Recipients that tests of the relay were sent to, and the clients that sent them. Those that the
+-- first SHIVA had in whitelist have no client, and counter is 0.
+CREATE TABLE IF NOT EXISTS probe (
+    recipient VARCHAR(1024) NOT NULL,
+    firstSeen DATETIME NOT NULL,
+    lastSeen DATETIME NOT NULL,
+    counter BIGINT UNSIGNED NOT NULL,
+    hash BINARY(16) NOT NULL,
+    PRIMARY KEY (hash),
+    KEY probe_last (lastSeen)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- hash is that of recipient, sourceHash that of sourceIP.
+CREATE TABLE IF NOT EXISTS probe_source (
+    recipient VARCHAR(1024) NOT NULL,
+    sourceIP VARCHAR(1024) NOT NULL,
+    firstSeen DATETIME NOT NULL,
+    hash BINARY(16) NOT NULL,
+    sourceHash BINARY(16) NOT NULL,
+    PRIMARY KEY (hash, sourceHash)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- The sets that grew inside one column, each value a row.

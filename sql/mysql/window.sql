@@ -146,3 +146,44 @@ CREATE TABLE IF NOT EXISTS undeliverable (
     hash BINARY(16) NOT NULL,
     PRIMARY KEY (`window`, date, hash)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Copies that were given a slot to be relayed. A slot is taken in the transaction of the batch,
+-- before the attempt; settled IS NULL: under way. recipients are apart by a space.
+CREATE TABLE IF NOT EXISTS relays (
+    `window` BIGINT UNSIGNED NOT NULL,
+    seq BIGINT UNSIGNED NOT NULL,
+    spam_id CHAR(32) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    taken DATETIME NOT NULL,
+    settled DATETIME NULL,
+    fate VARCHAR(12) NOT NULL,
+    answer VARCHAR(1024) NOT NULL,
+    sender VARCHAR(1024) NOT NULL,
+    recipients MEDIUMTEXT NOT NULL,
+    sourceIP VARCHAR(1024) NOT NULL,
+    sensorID VARCHAR(1024) NOT NULL,
+    PRIMARY KEY (`window`, seq, name),
+    KEY relays_settled (settled, `window`)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS unrelayed (
+    `window` BIGINT UNSIGNED NOT NULL,
+    date DATE NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    counter BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (`window`, date, reason)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Recipients that tests of the relay were sent to, and the clients that sent them. hash is that of
+-- recipient, sourceHash that of sourceIP.
+CREATE TABLE IF NOT EXISTS probes (
+    `window` BIGINT UNSIGNED NOT NULL,
+    recipient VARCHAR(1024) NOT NULL,
+    sourceIP VARCHAR(1024) NOT NULL,
+    firstSeen DATETIME NOT NULL,
+    lastSeen DATETIME NOT NULL,
+    counter BIGINT UNSIGNED NOT NULL,
+    hash BINARY(16) NOT NULL,
+    sourceHash BINARY(16) NOT NULL,
+    PRIMARY KEY (`window`, hash, sourceHash)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

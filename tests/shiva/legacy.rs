@@ -1,6 +1,7 @@
 //! The databases of the first SHIVA move in: `shiva-dbcreate` upgrades them in place.
 
 mod old;
+mod relaying;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

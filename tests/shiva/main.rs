@@ -15,6 +15,7 @@ mod mariadb_databases;
 mod mariadb_outage;
 mod mariadb_outage_stuck;
 mod mariadb_programs;
+mod mariadb_relaying;
 mod mariadb_site;
 mod message;
 mod programs;

@@ -6,6 +6,7 @@ use mysql::Value;
 
 use super::fault::Tried;
 use super::link::Session;
+use super::relaying;
 use super::rows::{Rows, bytes, hash, room};
 use crate::store::bounds::{self, cut};
 use crate::store::{Batch, Delta, NewRecord, Sets};
@@ -42,7 +43,8 @@ pub(super) fn write(session: &mut Session, batch: &Batch) -> Tried<()> {
         &sets.users
     })?;
     parts(session, batch)?;
-    undeliverable(session, batch)
+    undeliverable(session, batch)?;
+    relaying::write(session, batch)
 }
 
 fn insert<'s>(

@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Tried};
 use super::link::{Commit, Link, Session};
+use super::relaying;
 use super::rows::{all, execute, exists, first};
 use super::taking::Taking;
 use crate::store::{Known, MainStore, Result, StoreError, StoreErrorKind, TakeIn, WindowKey};
@@ -68,7 +69,7 @@ impl MainStore for MysqlMain {
             let now = Timestamp::now().datetime();
             execute(&mut session.conn, mark, (&key.analyzer, key.window, now))?;
             let mut taking = Taking::new(session, keep_bodies);
-            let filled = fill(&mut taking);
+            let filled = fill(&mut taking).and_then(|()| taking.finish());
             match (taking.fault.take(), filled) {
                 (Some(fault), _) => Err(fault),
                 (None, filled) => Ok(filled.map(|()| Commit::Yes)?),
@@ -84,8 +85,9 @@ impl MainStore for MysqlMain {
         Ok(kept.is_some_and(|kept| kept == sample))
     }
 
-    fn probe_recipients(&mut self, _most: usize) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>> {
+        self.link
+            .run(|session| relaying::probe_recipients(&mut session.conn, most))
     }
 }
 

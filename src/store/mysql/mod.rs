@@ -11,6 +11,7 @@ mod link;
 mod main_store;
 mod page;
 mod reader;
+mod relaying;
 mod rows;
 mod schema;
 mod taking;

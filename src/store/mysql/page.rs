@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use mysql::Conn;
 
 use super::fault::Tried;
+use super::relaying;
 use super::rows::{Columns, all};
 use crate::store::{Day, Known, NewRecord, Part, Sets, TakenRecord};
 
@@ -87,6 +88,7 @@ pub(super) fn records(
             record.days.push(day);
         }
     }
+    relaying::of_records(conn, key, &mut records)?;
     Ok(Some((records.into_values().collect(), last + 1)))
 }
 

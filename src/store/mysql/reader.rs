@@ -3,6 +3,8 @@
 //! Each question is one read-only transaction with one view of both: a window that moves to the
 //! main store meanwhile is seen before or after.
 
+mod relaying;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -14,7 +16,10 @@ use super::link::Link;
 use super::page::part;
 use super::rows::{Columns, all, first};
 use super::{Options, quoted};
-use crate::store::{Find, Known, NewRecord, Part, Reader, Result, Sets, Spam, TopSpam, Totals};
+use crate::store::{
+    Fate, Find, Known, LedgerLine, NewRecord, Part, Probe, Reader, Result, Sets, Spam, TopSpam,
+    Totals,
+};
 use crate::timestamp::Timestamp;
 
 /// Ids shown when several records match.
@@ -107,7 +112,7 @@ impl Reader for MysqlReader {
                 undeliverable: view.count("SELECT SUM(counter) FROM {m}.undeliverable")?
                     + view.count("SELECT SUM(counter) FROM {w}.undeliverable WHERE {open}")?,
                 relayed: view.count("SELECT SUM(totalRelayed) FROM {m}.relay")?
-                    + view.count("SELECT SUM(relayCounter) FROM {w}.spam WHERE {open}")?,
+                    + view.accepted("{open}")?,
             })
         })
     }
@@ -153,20 +158,20 @@ impl Reader for MysqlReader {
         })
     }
 
-    fn relays(&mut self, _most: usize) -> Result<Vec<crate::store::LedgerLine>> {
-        Ok(Vec::new())
+    fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>> {
+        self.run(|view| view.ledger(most))
     }
 
     fn unrelayed(&mut self) -> Result<Vec<(String, u64)>> {
-        Ok(Vec::new())
+        self.run(|view| view.not_relayed())
     }
 
-    fn fates(&mut self) -> Result<Vec<(crate::store::Fate, u64)>> {
-        Ok(Vec::new())
+    fn fates(&mut self) -> Result<Vec<(Fate, u64)>> {
+        self.run(|view| view.fates())
     }
 
-    fn probes(&mut self, _most: usize) -> Result<Vec<crate::store::Probe>> {
-        Ok(Vec::new())
+    fn probes(&mut self, most: usize) -> Result<Vec<Probe>> {
+        self.run(|view| view.followed_probes(most))
     }
 }
 
@@ -224,18 +229,14 @@ impl View<'_> {
         };
         let mine = self.mine(id)?;
         let (count, first_seen, last_seen) = self.seen(id, &mine)?;
-        let main = self.sql("SELECT SUM(totalRelayed) FROM {m}.relay WHERE spam_id = ?");
-        let open = self.sql("SELECT SUM(relayCounter) FROM {w}.spam WHERE id = ? AND {open}");
-        let mut relayed = 0;
-        for query in [main, open] {
-            relayed += first(self.conn, &query, (id,), |row| row.number())?.unwrap_or(0);
-        }
+        let relayed = self.sql("SELECT SUM(totalRelayed) FROM {m}.relay WHERE spam_id = ?");
+        let relayed = first(self.conn, &relayed, (id,), |row| row.number())?.unwrap_or(0);
         Ok(Some(Spam {
             record,
             count,
             first_seen,
             last_seen,
-            relayed,
+            relayed: relayed + self.accepted(&mine)?,
             sets: self.sets(id, &mine)?,
         }))
     }
@@ -258,16 +259,10 @@ impl View<'_> {
     /// A record for the top list: its sets are counted, not read.
     fn top_spam(&mut self, id: &str) -> Tried<TopSpam> {
         let mine = self.mine(id)?;
-        let main = self.sql("SELECT subject FROM {m}.spam WHERE id = ?");
-        let open = self.sql("SELECT subject FROM {w}.spam WHERE id = ? AND {open} LIMIT 1");
-        let subject = match first(self.conn, &main, (id,), |row| row.text())? {
-            Some(subject) => Some(subject),
-            None => first(self.conn, &open, (id,), |row| row.text())?,
-        };
         let (count, first_seen, last_seen) = self.seen(id, &mine)?;
         Ok(TopSpam {
             id: id.to_owned(),
-            subject: subject.unwrap_or_default(),
+            subject: self.subject(id)?,
             count,
             first_seen,
             last_seen,
@@ -275,6 +270,16 @@ impl View<'_> {
             links: self.size(id, &mine, LINKS)?,
             attachments: self.parts_count(id, &mine)?,
         })
+    }
+
+    fn subject(&mut self, id: &str) -> Tried<String> {
+        let main = self.sql("SELECT subject FROM {m}.spam WHERE id = ?");
+        let open = self.sql("SELECT subject FROM {w}.spam WHERE id = ? AND {open} LIMIT 1");
+        let subject = match first(self.conn, &main, (id,), |row| row.text())? {
+            Some(subject) => Some(subject),
+            None => first(self.conn, &open, (id,), |row| row.text())?,
+        };
+        Ok(subject.unwrap_or_default())
     }
 
     /// How many values a set of a record has.

@@ -2,7 +2,7 @@
 //!
 //! A database has a version in its table `schema_version`. Numbered migrations bring it from one
 //! version to the next; migration 1 makes the tables, or takes over those of the first SHIVA, which
-//! had no versions ([`first`], [`old_main`], [`old_window`]).
+//! had no versions ([`first`], [`old_main`], [`old_whitelist`], [`old_window`]).
 //!
 //! A server cannot undo a change of tables, so nothing here relies on it: each statement leaves a
 //! database that a second run goes on with. What is to be done is decided by looking at the
@@ -15,6 +15,7 @@
 
 mod first;
 mod old_main;
+mod old_whitelist;
 mod old_window;
 mod split;
 mod tables;

@@ -10,10 +10,12 @@ use super::fault::{Fault, Tried};
 use super::link::Session;
 use super::main_store::known;
 use super::page::day;
+use super::relaying;
 use super::rows::{Rows, all, bytes, execute, first, hash, room};
 use crate::store::bounds::{self, cut};
 use crate::store::{
-    Day, Known, Part, Place, Result, Sets, StoreError, StoreErrorKind, TakeIn, TakenRecord,
+    Day, Known, Part, Place, ProbeSeen, Result, Sets, StoreError, StoreErrorKind, TakeIn,
+    TakenRecord,
 };
 
 /// Values asked for by one query.
@@ -23,6 +25,8 @@ const CHUNK: usize = 500;
 pub(super) struct Taking<'s> {
     session: &'s mut Session,
     keep_bodies: bool,
+    /// Tests of the relay, which go in together at the end.
+    probes: Vec<ProbeSeen>,
     /// Why it failed, for those who decide whether to repeat it.
     pub(super) fault: Option<Fault>,
 }
@@ -32,8 +36,14 @@ impl<'s> Taking<'s> {
         Taking {
             session,
             keep_bodies,
+            probes: Vec::new(),
             fault: None,
         }
+    }
+
+    /// Writes what was kept for the end.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.run(|taking| relaying::take_in_probes(taking.session, &taking.probes))
     }
 
     /// Runs a piece of work, and keeps its fault: the error is replaced by whoever gave us the
@@ -81,7 +91,8 @@ impl TakeIn for Taking<'_> {
                 taking.day(id, day)?;
             }
             taking.sets(id, record)?;
-            taking.digests(id, &record.sets)
+            taking.digests(id, &record.sets)?;
+            relaying::take_in(taking.session, id, record)
         })
     }
 
@@ -94,11 +105,12 @@ impl TakeIn for Taking<'_> {
         })
     }
 
-    fn unrelayed(&mut self, _date: &str, _reason: &str, _count: u64) -> Result<()> {
-        Ok(())
+    fn unrelayed(&mut self, date: &str, reason: &str, count: u64) -> Result<()> {
+        self.run(|taking| relaying::take_in_unrelayed(taking.conn(), date, reason, count))
     }
 
-    fn probe(&mut self, _probe: &crate::store::ProbeSeen) -> Result<()> {
+    fn probe(&mut self, probe: &ProbeSeen) -> Result<()> {
+        self.probes.push(probe.clone());
         Ok(())
     }
 }

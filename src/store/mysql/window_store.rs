@@ -4,10 +4,12 @@ use super::batch;
 use super::fault::Fault;
 use super::link::{Commit, Link};
 use super::page;
+use super::relaying;
 use super::rows::{all, execute, exists, first};
 use crate::queue::QueueName;
 use crate::store::{
-    Batch, Known, OpenWindow, Result, StoreError, StoreErrorKind, TakenRecord, WindowStore,
+    Batch, Known, OpenWindow, ProbeSeen, Reasons, Result, Settlement, StoreError, StoreErrorKind,
+    TakenRecord, WindowStore,
 };
 use crate::timestamp::Timestamp;
 use crate::watchdog;
@@ -28,6 +30,9 @@ const WINDOW_TABLES: &[(&str, &str)] = &[
     ("users", "seq"),
     ("days", "seq"),
     ("undeliverable", "date"),
+    ("relays", "seq"),
+    ("unrelayed", "date"),
+    ("probes", "hash"),
     ("spam", "seq"),
 ];
 
@@ -84,7 +89,9 @@ impl WindowStore for MysqlWindows {
             number,
             opened,
             records,
-            slots: Vec::new(),
+            slots: self
+                .link
+                .run(|session| relaying::slots(&mut session.conn, number))?,
         })
     }
 
@@ -156,7 +163,8 @@ impl WindowStore for MysqlWindows {
     }
 
     fn waiting(&mut self) -> Result<Vec<u64>> {
-        let query = "SELECT number FROM windows WHERE closed IS NOT NULL ORDER BY number";
+        let query = "SELECT number FROM windows WHERE closed IS NOT NULL AND NOT EXISTS (SELECT 1 \
+            FROM relays WHERE relays.`window` = number AND settled IS NULL) ORDER BY number";
         self.link
             .run(|session| all(&mut session.conn, query, (), |row| row.number()))
     }
@@ -217,7 +225,7 @@ impl WindowStore for MysqlWindows {
         }
     }
 
-    fn undeliverable(&mut self, window: u64) -> Result<Vec<(String, String, u64)>> {
+    fn undeliverable(&mut self, window: u64) -> Result<Reasons> {
         let query = "SELECT date, reason, counter FROM undeliverable WHERE `window` = ?";
         self.link.run(|session| {
             all(&mut session.conn, query, (window,), |row| {
@@ -226,24 +234,37 @@ impl WindowStore for MysqlWindows {
         })
     }
 
-    fn unrelayed(&mut self, _window: u64) -> Result<crate::store::Reasons> {
-        Ok(Vec::new())
+    fn unrelayed(&mut self, window: u64) -> Result<Reasons> {
+        self.link
+            .run(|session| relaying::unrelayed(&mut session.conn, window))
     }
 
-    fn probes(&mut self, _window: u64) -> Result<Vec<crate::store::ProbeSeen>> {
-        Ok(Vec::new())
+    fn probes(&mut self, window: u64) -> Result<Vec<ProbeSeen>> {
+        self.link
+            .run(|session| relaying::probes(&mut session.conn, window))
     }
 
-    fn settle_relays(&mut self, _settled: &[crate::store::Settlement]) -> Result<()> {
-        Ok(())
+    fn settle_relays(&mut self, settled: &[Settlement]) -> Result<()> {
+        self.link.transaction(|session| {
+            relaying::settle(&mut session.conn, settled)?;
+            Ok(Commit::Yes)
+        })
     }
 
-    fn settle_interrupted(&mut self, _at: Timestamp) -> Result<u64> {
-        Ok(0)
+    fn settle_interrupted(&mut self, at: Timestamp) -> Result<u64> {
+        let mut settled = 0;
+        self.link.transaction(|session| {
+            let now = relaying::settle_interrupted(&mut session.conn, at)?;
+            // Of a commit whose answer was lost nothing is left to settle.
+            settled = now.max(settled);
+            Ok(Commit::Yes)
+        })?;
+        Ok(settled)
     }
 
     fn probe_recipients(&mut self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+        self.link
+            .run(|session| relaying::recipients_here(&mut session.conn))
     }
 
     fn drop_window(&mut self, window: u64) -> Result<()> {
@@ -277,6 +298,7 @@ fn refresh_counters(conn: &mut mysql::Conn, window: u64) -> super::fault::Tried<
     while from <= last {
         let to = from + REFRESH_STEP - 1;
         execute(conn, statement, (window, from, to, window, from, to))?;
+        relaying::refresh(conn, window, from, to)?;
         watchdog::still_alive();
         from = to + 1;
     }

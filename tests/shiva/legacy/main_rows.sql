@@ -16,4 +16,4 @@ INSERT INTO links (date, hyperLink, spam_id) VALUES (NULL, NULL, NULL), (NULL, R
 INSERT INTO attachment (date, md5, attachment_file_name, attachment_file_path, attachment_file_type, spam_id) SELECT '2013-05-01', MD5(seq % 70), CONCAT('Rechnung ß ', seq % 90, '.EXE'), CONCAT('/opt/shiva/', seq), 'application/octet-stream', MD5(seq % 2100) FROM seq_1_to_800;
 INSERT INTO inline (date, md5, inline_file_name, inline_file_path, spam_id) SELECT '2013-05-01', MD5(seq % 70), IF(seq % 5, CONCAT('Bild', seq % 90, '.gif'), NULL), CONCAT('/opt/shiva/é😀', seq), MD5(seq % 2100) FROM seq_1_to_500;
 INSERT INTO relay (date, firstRelayed, lastRelayed, totalRelayed, spam_id, sensorID) SELECT '2013-05-01', '2013-05-01 01:02:03', IF(seq % 4, '2013-05-01 05:00:00', '0000-00-00 00:00:00'), seq % 11, MD5(seq % 2100), 'capteur é' FROM seq_1_to_300;
-INSERT INTO whitelist (recipients) VALUES (NULL), ('a@x.example,b@x.example'), (REPEAT('é', 100000));
+INSERT INTO whitelist (recipients) VALUES ('a@x.example,b@x.example'), (NULL), (''), ('c@x.example b@x.example,\r\n\td@x.example, ,'), (REPEAT('é', 100000)), (REPEAT('1234567@x.example\n', 10000));

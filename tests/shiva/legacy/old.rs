@@ -65,7 +65,7 @@ pub struct Old<'s> {
     pub main: String,
     pub window: String,
     pub rig: Rig,
-    _databases: Databases<'s>,
+    pub databases: Databases<'s>,
 }
 
 impl<'s> Old<'s> {
@@ -105,7 +105,7 @@ impl<'s> Old<'s> {
             main,
             window,
             rig,
-            _databases: databases,
+            databases,
         }
     }
 
@@ -164,6 +164,7 @@ impl<'s> Old<'s> {
                     "analyzer" => "COUNT(*)",
                     "windows" => "number, closed IS NULL",
                     "recipient_spam" => "spam_id, date, recipient, hash",
+                    "probe" => "recipient, counter, hash",
                     "user_spam" => "spam_id, date, user, hash",
                     _ => "*",
                 };

@@ -7,7 +7,7 @@
 
 use super::tables::{self, Column, Table, Type};
 use super::work::{Existing, ExistingColumn, Work};
-use super::{MAIN_SCHEMA, WINDOW_SCHEMA, old_main, old_window};
+use super::{MAIN_SCHEMA, WINDOW_SCHEMA, old_main, old_whitelist, old_window};
 use crate::store::mysql::quoted;
 use crate::store::{MADE, Result, StoreError, StoreErrorKind, UNCHANGED};
 
@@ -23,7 +23,8 @@ pub(super) fn main(work: &mut Work<'_>) -> Result<()> {
             None => make(work, &table, &statement)?,
         }
     }
-    old_main::fill(work)
+    old_main::fill(work)?;
+    old_whitelist::keep(work)
 }
 
 /// Makes the window store's tables; those of the first SHIVA are put aside and their rows taken

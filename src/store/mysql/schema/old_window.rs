@@ -37,6 +37,16 @@ const DAYS: &str = "INSERT INTO days (`window`, seq, date, firstSeen, lastSeen, 
 SELECT `window`, seq, DATE(firstSeen), firstSeen, lastSeen, totalCounter FROM spam
 WHERE `window` = 1";
 
+/// A line of the ledger for each copy that was relayed, of which no more is known. A thousand is what
+/// a server counts to here by itself, and far above what the first SHIVA was told to relay of a spam.
+const RELAYS: &str = "INSERT INTO relays (`window`, seq, spam_id, name, taken, settled, fate, \
+    answer, sender, recipients, sourceIP, sensorID)
+WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)
+SELECT s.`window`, s.seq, s.id, CONCAT('first-shiva-', s.id, '-', n),
+    COALESCE(s.relayTime, s.firstSeen), COALESCE(s.relayTime, s.firstSeen), 'accepted',
+    'relayed by the first SHIVA', '', '', 'unknown', SUBSTRING_INDEX(s.sensorID, ', ', 1)
+FROM spam s JOIN numbers ON n <= s.relayCounter WHERE s.`window` = 1";
+
 /// What was copied from another table than `spam`, and how.
 const COPIES: &[(&str, &str)] = &[
     (
@@ -198,6 +208,7 @@ fn copy(work: &mut Work<'_>, now: &str) -> Result<()> {
     work.execute_with(windows, (opened, now, now))?;
     work.execute_with(SPAM, (opened,))?;
     work.execute(DAYS)?;
+    work.execute(RELAYS)?;
     for (table, sql) in COPIES {
         if work.is_dry() || work.table(&aside(table))?.is_some() {
             work.execute(sql)?;

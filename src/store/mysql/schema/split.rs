@@ -98,22 +98,22 @@ pub(super) fn take_apart(work: &mut Work<'_>, list: &List) -> Result<u64> {
 }
 
 /// Values out of a list that comes in pieces.
-struct Values<'s> {
+pub(super) struct Values<'s> {
     separator: &'s str,
     begun: String,
 }
 
-type Each<'e> = &'e mut dyn FnMut(&str) -> Result<()>;
+pub(super) type Each<'e> = &'e mut dyn FnMut(&str) -> Result<()>;
 
 impl<'s> Values<'s> {
-    fn new(separator: &'s str) -> Values<'s> {
+    pub(super) fn new(separator: &'s str) -> Values<'s> {
         Values {
             separator,
             begun: String::new(),
         }
     }
 
-    fn feed(&mut self, piece: &str, each: Each<'_>) -> Result<()> {
+    pub(super) fn feed(&mut self, piece: &str, each: Each<'_>) -> Result<()> {
         self.begun.push_str(piece);
         let text = std::mem::take(&mut self.begun);
         let (whole, last) = text.rsplit_once(self.separator).unwrap_or(("", &text));
@@ -128,7 +128,7 @@ impl<'s> Values<'s> {
         Ok(())
     }
 
-    fn end(self, each: Each<'_>) -> Result<()> {
+    pub(super) fn end(self, each: Each<'_>) -> Result<()> {
         give(&self.begun, each)
     }
 }
