@@ -12,9 +12,11 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version INT NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- One row: who we are in the main store's list of windows taken in.
+-- One row: who we are in the main store's list of windows taken in, and the id of the queue whose
+-- files are counted here.
 CREATE TABLE IF NOT EXISTS analyzer (
-    name VARCHAR(255) NOT NULL PRIMARY KEY
+    name VARCHAR(255) NOT NULL PRIMARY KEY,
+    queue CHAR(16) NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- closed IS NULL: the open window. There is always exactly one.

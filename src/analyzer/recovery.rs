@@ -3,6 +3,9 @@
 //! The window store lists the names of the last batch's files. Those still in the queue are
 //! unlinked, their directories synced, and the names forgotten, before anything is claimed. A
 //! listed name that another file bears now (told by the inode in the name) stays.
+//!
+//! All that only while the store is bound to this queue. Names of another queue's files are not
+//! ours to forget: their analyzer would count them again.
 
 use std::fs;
 use std::io;
@@ -10,6 +13,8 @@ use std::io;
 use super::patience::{GaveUp, Patience};
 use super::sweep::{is_itself, unlink_moved};
 use crate::crash;
+use crate::escape;
+use crate::exit::{Exit, Failure};
 use crate::queue::maildir::sync_directory;
 use crate::queue::{Maildir, QueueName};
 use crate::store::WindowStore;
@@ -21,12 +26,38 @@ pub fn recover(
     patience: &Patience,
 ) -> Result<usize, GaveUp> {
     let counted = patience.until("database", || store.counted_files())?;
+    bind(maildir, store, counted.len(), patience)?;
     let unlinked = patience.until("queue", || unlink(maildir, &counted))?;
     crash::point("recovery-unlinked");
     if !counted.is_empty() {
         patience.until("database", || store.forget_files())?;
     }
     Ok(unlinked)
+}
+
+/// Binds the store to this queue. From another one only where no name would be lost.
+fn bind(
+    maildir: &Maildir,
+    store: &mut dyn WindowStore,
+    counted: usize,
+    patience: &Patience,
+) -> Result<(), GaveUp> {
+    let queue = patience.until("queue", || maildir.id())?;
+    let bound = patience.until("database", || store.bound_to())?;
+    if let Some(other) = bound.filter(|bound| *bound != queue) {
+        if counted > 0 {
+            let message = format!(
+                "the window store belongs to another queue (its .queue.id is {other}) and lists \
+                 {counted} files of it as counted; start the analyzer of that queue, which \
+                 removes them, or give this one a window store of its own ([database] tempdb or \
+                 path). If that queue is gone for good, delete the rows of the table queue_files"
+            );
+            return Err(GaveUp::TooLong(Failure::new(Exit::Unavailable, message)));
+        }
+        let other = escape::value(&other);
+        log::warn!("event=database.rebound queue={queue} before={other}");
+    }
+    patience.until("database", || store.bind(&queue))
 }
 
 fn unlink(maildir: &Maildir, counted: &[QueueName]) -> io::Result<usize> {

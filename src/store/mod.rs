@@ -113,6 +113,13 @@ pub struct OpenWindow {
 
 /// A store of windows and of counted queue files.
 pub trait WindowStore: Send {
+    /// The id of the queue that this store is bound to; none before it was first.
+    fn bound_to(&mut self) -> Result<Option<String>>;
+
+    /// Binds this store, which must be owned, to a queue: the counted files are that one's. When
+    /// an analyzer of another queue has bound it since, each call is `Taken`.
+    fn bind(&mut self, queue: &str) -> Result<()>;
+
     /// The name this store's analyzer bears in the main store's markers; never changes.
     fn analyzer(&mut self) -> Result<String>;
 

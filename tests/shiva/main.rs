@@ -1,5 +1,6 @@
 //! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
 
+mod bound_queue;
 mod ctph_is_libfuzzy;
 mod disk_full;
 mod documents;

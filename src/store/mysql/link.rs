@@ -74,6 +74,8 @@ pub(super) struct Link {
     session: Option<Session>,
     /// The server's number of the last connection: what is left of it may hold our lock.
     last: Option<u32>,
+    /// The queue that we bound the window store to: who else had it since has bound it anew.
+    bound: Option<String>,
 }
 
 /// An open connection.
@@ -91,7 +93,13 @@ impl Link {
             purpose,
             session: None,
             last: None,
+            bound: None,
         }
+    }
+
+    /// From now on a connection is opened only while the window store is bound to this queue.
+    pub(super) fn expect_bound(&mut self, queue: &str) {
+        self.bound = Some(queue.to_owned());
     }
 
     /// Runs something that can be repeated from its start.
@@ -137,7 +145,13 @@ impl Link {
     fn attempt<T>(&mut self, work: &mut impl FnMut(&mut Session) -> Tried<T>) -> Tried<T> {
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(open(&self.options, self.purpose, self.last)?),
+            none => {
+                let mut session = open(&self.options, self.purpose, self.last)?;
+                if self.bound.is_some() && bound_to(&mut session.conn)? != self.bound {
+                    return Err(another_wrote());
+                }
+                none.insert(session)
+            }
         };
         self.last = Some(session.conn.connection_id());
         work(session)
@@ -306,6 +320,22 @@ fn take_lock(session: &mut Session, options: &Options, last: Option<u32>) -> Tri
             Place::of(options, &options.window).server
         ),
     }))
+}
+
+/// The queue that the window store is bound to.
+pub(super) fn bound_to(conn: &mut Conn) -> Tried<Option<String>> {
+    let query = "SELECT queue FROM analyzer WHERE queue IS NOT NULL";
+    rows::first(conn, query, (), |row| row.text())
+}
+
+/// Somebody else has had the window store: what we hold in memory is not what it has.
+pub(super) fn another_wrote() -> Fault {
+    Fault::Store(StoreError {
+        kind: StoreErrorKind::Taken,
+        what: "the window database was changed by another analyzer; stop the other one, or give \
+               one of them a [database] tempdb of its own, and restart this one"
+            .into(),
+    })
 }
 
 /// Says once when a commit does not mean that the batch is on the server's disk.

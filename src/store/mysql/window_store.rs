@@ -1,8 +1,7 @@
 //! The window store on a server. See [`WindowStore`] for what each call promises.
 
 use super::batch;
-use super::fault::Fault;
-use super::link::{Commit, Link};
+use super::link::{Commit, Link, another_wrote, bound_to};
 use super::page;
 use super::rows::{all, execute, exists, first};
 use crate::queue::QueueName;
@@ -61,6 +60,18 @@ impl MysqlWindows {
 }
 
 impl WindowStore for MysqlWindows {
+    fn bound_to(&mut self) -> Result<Option<String>> {
+        self.link.run(|session| bound_to(&mut session.conn))
+    }
+
+    fn bind(&mut self, queue: &str) -> Result<()> {
+        let statement = "UPDATE analyzer SET queue = ?";
+        self.link
+            .run(|session| execute(&mut session.conn, statement, (queue,)))?;
+        self.link.expect_bound(queue);
+        Ok(())
+    }
+
     fn analyzer(&mut self) -> Result<String> {
         let name = self.link.run(|session| {
             first(&mut session.conn, "SELECT name FROM analyzer", (), |row| {
@@ -260,14 +271,4 @@ fn refresh_counters(conn: &mut mysql::Conn, window: u64) -> super::fault::Tried<
         from = to + 1;
     }
     Ok(())
-}
-
-/// Somebody else has moved the window on: what we hold in memory is not what the store has.
-fn another_wrote() -> Fault {
-    Fault::Store(StoreError {
-        kind: StoreErrorKind::Taken,
-        what: "the window database was changed by another analyzer; stop the other one, or give \
-               one of them a [database] tempdb of its own, and restart this one"
-            .into(),
-    })
 }

@@ -84,7 +84,7 @@ impl Engine for Sqlite {
                 .to_string_lossy()
                 .into_owned();
             let name = format!("{host}.{}", Namer::new().temporary());
-            connection.execute("INSERT INTO analyzer VALUES (?1)", [name])?;
+            connection.execute("INSERT INTO analyzer (name) VALUES (?1)", [name])?;
             connection.execute(
                 "INSERT INTO windows (number, opened) VALUES (1, ?1)",
                 [Timestamp::now().datetime()],

@@ -80,6 +80,16 @@ impl SqliteWindows {
 }
 
 impl WindowStore for SqliteWindows {
+    fn bound_to(&mut self) -> Result<Option<String>> {
+        self.run(|c| c.query_row("SELECT queue FROM analyzer", [], |row| row.get(0)))
+    }
+
+    fn bind(&mut self, queue: &str) -> Result<()> {
+        // Nobody else can while we have the lock.
+        self.run(|c| c.execute("UPDATE analyzer SET queue = ?1", [queue]))
+            .map(drop)
+    }
+
     fn analyzer(&mut self) -> Result<String> {
         self.run(|c| c.query_row("SELECT name FROM analyzer", [], |row| row.get(0)))
     }

@@ -164,7 +164,7 @@ pub(super) fn take_over(work: &mut Work<'_>) -> Result<()> {
     }
     let host: String = work.options.analyzer.chars().take(NAME_MAX).collect();
     let name = format!("{host}.{}", Namer::new().temporary());
-    work.execute_with("INSERT INTO analyzer VALUES (?)", (name,))?;
+    work.execute_with("INSERT INTO analyzer (name) VALUES (?)", (name,))?;
     work.execute("COMMIT")?;
     if records > 0 && !work.is_dry() {
         let waits = format!("{records} records of the first SHIVA wait as window 1");
