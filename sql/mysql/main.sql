@@ -21,8 +21,9 @@ CREATE TABLE IF NOT EXISTS schema_version (
 CREATE TABLE IF NOT EXISTS windows_taken (
     analyzer VARCHAR(255) NOT NULL,
     `window` BIGINT UNSIGNED NOT NULL,
+    token CHAR(16) NOT NULL,
     taken DATETIME NOT NULL,
-    PRIMARY KEY (analyzer, `window`)
+    PRIMARY KEY (analyzer, `window`, token)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- One row, locked FOR UPDATE by whoever takes a window in.

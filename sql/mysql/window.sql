@@ -19,9 +19,10 @@ CREATE TABLE IF NOT EXISTS analyzer (
     queue CHAR(16) NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- closed IS NULL: the open window. There is always exactly one.
+-- closed IS NULL: the open window. There is always exactly one. token is drawn when it is opened.
 CREATE TABLE IF NOT EXISTS windows (
     number BIGINT UNSIGNED NOT NULL,
+    token CHAR(16) NOT NULL,
     opened DATETIME NOT NULL,
     closed DATETIME NULL,
     PRIMARY KEY (number)

@@ -9,9 +9,10 @@ CREATE TABLE schema_version (version INTEGER NOT NULL);
 -- files are counted here.
 CREATE TABLE analyzer (name TEXT NOT NULL, queue TEXT);
 
--- closed IS NULL: the open window. There is always exactly one.
+-- closed IS NULL: the open window. There is always exactly one. token is drawn when it is opened.
 CREATE TABLE windows (
     number INTEGER PRIMARY KEY,
+    token TEXT NOT NULL,
     opened TEXT NOT NULL,
     closed TEXT
 );

@@ -109,7 +109,7 @@ impl Analyzer {
         }
         let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
-        let ledger = Ledger::resume(
+        let mut ledger = Ledger::resume(
             rule,
             windows,
             archive,
@@ -117,6 +117,11 @@ impl Analyzer {
             maildir.clone(),
             settled,
         )?;
+        let number = ledger.window().number();
+        if recovery::is_set_back(stores.as_ref(), number, patience)? {
+            log::warn!("event=database.set_back window={number}");
+            ledger.close_window()?;
+        }
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
         let (closed, windows_closed) = unbounded();
@@ -348,7 +353,7 @@ fn correlate(
             // After a failure with fresh connections and a fresh index.
             let mut ready = match correlation.take() {
                 Some(ready) => ready,
-                None => Correlation::new(rule, stores.windows()?, stores.main()?)?,
+                None => Correlation::new(rule, stores.windows()?, stores.main()?),
             };
             let taken = ready.take_in_waiting()?;
             if taken > 0 {

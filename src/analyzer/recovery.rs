@@ -5,7 +5,8 @@
 //! listed name that another file bears now (told by the inode in the name) stays.
 //!
 //! All that only while the store is bound to this queue. Names of another queue's files are not
-//! ours to forget: their analyzer would count them again.
+//! ours to forget: their analyzer would count them again. A window store that was set back from a
+//! backup may have open what the main store has; see [`is_set_back`].
 
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::queue::maildir::sync_directory;
 use crate::queue::{Maildir, QueueName};
-use crate::store::WindowStore;
+use crate::store::{Engine, WindowStore};
 
 /// Takes the counted files out of the queue; returns how many there were.
 pub fn recover(
@@ -33,6 +34,16 @@ pub fn recover(
         patience.until("database", || store.forget_files())?;
     }
     Ok(unlinked)
+}
+
+/// Whether the open window is in the main store already: then the window store was set back from
+/// a backup of an earlier moment. What it holds of the window is counted, and what comes now must
+/// not go into it, for a window is taken in once.
+pub fn is_set_back(stores: &dyn Engine, open: u64, patience: &Patience) -> Result<bool, GaveUp> {
+    patience.until("database", || {
+        let key = stores.windows()?.key(open)?;
+        stores.main()?.is_taken(&key)
+    })
 }
 
 /// Binds the store to this queue. From another one only where no name would be lost.

@@ -117,7 +117,7 @@ fn an_analyzer_ends_whose_window_another_one_closed() {
         let window = &site.databases.window;
         site.databases.server().sql(&[
             &format!("UPDATE {window}.windows SET closed = opened"),
-            &format!("INSERT INTO {window}.windows (number, opened) VALUES (2, NOW())"),
+            &format!("INSERT INTO {window}.windows (number, token, opened) VALUES (2, '', NOW())"),
         ]);
     });
     // A new start looks again, and goes on.

@@ -20,6 +20,7 @@ mod mariadb_site;
 mod message;
 mod programs;
 mod rig;
+mod set_back;
 mod shared_messages;
 mod smtp_golden;
 mod store_suite;

@@ -166,10 +166,7 @@ fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
     let mut windows = engine.windows().unwrap();
     windows.close_window(at(3600)).unwrap();
     assert_eq!(windows.waiting().unwrap(), [window]);
-    let key = WindowKey {
-        analyzer: windows.analyzer().unwrap(),
-        window,
-    };
+    let key = windows.key(window).unwrap();
     // Twice: the second changes nothing, for the marker says that it was done.
     for _ in 0..2 {
         engine
@@ -281,6 +278,7 @@ fn what_others_added_is_seen_within_the_transaction() {
         let key = WindowKey {
             analyzer: "another".into(),
             window: 1,
+            token: "0123456789abcdef".into(),
         };
         let mut seen = Vec::new();
         let mut main = engine.main().unwrap();
@@ -313,11 +311,7 @@ fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
         let mut windows = engine.windows().unwrap();
         windows.commit(&batch(0, true, 1, 0)).unwrap();
         windows.close_window(at(60)).unwrap();
-        let analyzer = windows.analyzer().unwrap();
-        let key = WindowKey {
-            analyzer,
-            window: 1,
-        };
+        let key = windows.key(1).unwrap();
         let failed = engine.main().unwrap().take_in(&key, &mut |taking| {
             windows.each_record(1, &mut |record| taking.record(&record, &Place::New))?;
             Err(shiva::store::StoreError {

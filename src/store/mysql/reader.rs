@@ -62,8 +62,8 @@ impl MysqlReader {
 fn open_windows(conn: &mut Conn, main: &str, window: &str) -> Tried<String> {
     let query = format!(
         "SELECT number FROM {window}.windows WHERE NOT EXISTS (SELECT 1 FROM {main}.windows_taken \
-         AS taken WHERE taken.`window` = number AND taken.analyzer IN (SELECT name FROM \
-         {window}.analyzer))"
+         AS taken WHERE taken.`window` = number AND taken.token = windows.token AND taken.analyzer \
+         IN (SELECT name FROM {window}.analyzer))"
     );
     let numbers = all(conn, &query, (), |row| row.number().to_string())?;
     Ok(match numbers.as_slice() {

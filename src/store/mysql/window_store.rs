@@ -6,7 +6,8 @@ use super::page;
 use super::rows::{all, execute, exists, first};
 use crate::queue::QueueName;
 use crate::store::{
-    Batch, Known, OpenWindow, Result, StoreError, StoreErrorKind, TakenRecord, WindowStore,
+    Batch, Known, OpenWindow, Result, StoreError, StoreErrorKind, TakenRecord, WindowKey,
+    WindowStore,
 };
 use crate::timestamp::Timestamp;
 use crate::watchdog;
@@ -72,16 +73,16 @@ impl WindowStore for MysqlWindows {
         Ok(())
     }
 
-    fn analyzer(&mut self) -> Result<String> {
-        let name = self.link.run(|session| {
-            first(&mut session.conn, "SELECT name FROM analyzer", (), |row| {
-                row.text()
+    fn key(&mut self, window: u64) -> Result<WindowKey> {
+        let query = "SELECT name, token FROM windows, analyzer WHERE number = ?";
+        let key = self.link.run(|session| {
+            first(&mut session.conn, query, (window,), |row| WindowKey {
+                analyzer: row.text(),
+                window,
+                token: row.text(),
             })
         })?;
-        name.ok_or_else(|| StoreError {
-            kind: StoreErrorKind::Unfit,
-            what: "the window database names no analyzer; shiva-dbcreate names one".into(),
-        })
+        key.ok_or_else(|| WindowKey::none(window))
     }
 
     fn open_window(&mut self) -> Result<OpenWindow> {
@@ -145,6 +146,7 @@ impl WindowStore for MysqlWindows {
             None => self.open_number()?.0,
         };
         self.closing = Some(number);
+        let token = WindowKey::draw()?;
         let at = at.datetime();
         self.link.transaction(|session| {
             let conn = &mut session.conn;
@@ -157,8 +159,8 @@ impl WindowStore for MysqlWindows {
             refresh_counters(conn, number)?;
             let close = "UPDATE windows SET closed = ? WHERE number = ?";
             execute(conn, close, (&at, number))?;
-            let open = "INSERT INTO windows (number, opened) VALUES (?, ?)";
-            execute(conn, open, (number + 1, &at))?;
+            let open = "INSERT INTO windows (number, token, opened) VALUES (?, ?, ?)";
+            execute(conn, open, (number + 1, &token, &at))?;
             Ok(Commit::Yes)
         })?;
         self.closing = None;

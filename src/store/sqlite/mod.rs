@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Engine, MADE, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, UNCHANGED,
-    WindowStore,
+    WindowKey, WindowStore,
 };
 use crate::queue::maildir::{SHARED, lock, make_directory, own_file};
 use crate::queue::name::Namer;
@@ -78,6 +78,7 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn create(&self) -> Result<Vec<Made>> {
         self.make_directory()?;
+        let token = WindowKey::draw()?;
         let window = create(&self.window_file(), WINDOW_SCHEMA, |connection| {
             let host = rustix::system::uname()
                 .nodename()
@@ -86,8 +87,8 @@ impl Engine for Sqlite {
             let name = format!("{host}.{}", Namer::new().temporary());
             connection.execute("INSERT INTO analyzer (name) VALUES (?1)", [name])?;
             connection.execute(
-                "INSERT INTO windows (number, opened) VALUES (1, ?1)",
-                [Timestamp::now().datetime()],
+                "INSERT INTO windows (number, token, opened) VALUES (1, ?1, ?2)",
+                [token, Timestamp::now().datetime()],
             )?;
             Ok(())
         })?;

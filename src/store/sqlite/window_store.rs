@@ -4,13 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::{Errors, moment, signed, unsigned};
 use crate::queue::QueueName;
 use crate::store::{
     Batch, Day, Known, NewRecord, OpenWindow, Part, Result, Sets, StoreError, StoreErrorKind,
-    TakenRecord, WindowStore,
+    TakenRecord, WindowKey, WindowStore,
 };
 use crate::timestamp::Timestamp;
 
@@ -90,8 +90,21 @@ impl WindowStore for SqliteWindows {
             .map(drop)
     }
 
-    fn analyzer(&mut self) -> Result<String> {
-        self.run(|c| c.query_row("SELECT name FROM analyzer", [], |row| row.get(0)))
+    fn key(&mut self, window: u64) -> Result<WindowKey> {
+        let names = self.run(|c| {
+            c.query_row(
+                "SELECT name, token FROM windows, analyzer WHERE number = ?1",
+                [signed(window)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+        })?;
+        let (analyzer, token) = names.ok_or_else(|| WindowKey::none(window))?;
+        Ok(WindowKey {
+            analyzer,
+            window,
+            token,
+        })
     }
 
     fn open_window(&mut self) -> Result<OpenWindow> {
@@ -155,6 +168,7 @@ impl WindowStore for SqliteWindows {
     }
 
     fn close_window(&mut self, at: Timestamp) -> Result<()> {
+        let token = WindowKey::draw()?;
         self.run(|connection| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -162,8 +176,9 @@ impl WindowStore for SqliteWindows {
             transaction.execute(REFRESH_COUNTERS, [])?;
             transaction.execute("UPDATE windows SET closed = ?1 WHERE closed IS NULL", [&at])?;
             transaction.execute(
-                "INSERT INTO windows (number, opened) SELECT max(number) + 1, ?1 FROM windows",
-                [&at],
+                "INSERT INTO windows (number, token, opened) SELECT max(number) + 1, ?1, ?2 FROM \
+                 windows",
+                [&token, &at],
             )?;
             transaction.commit()
         })

@@ -8,7 +8,7 @@
 use super::split::{self, List};
 use super::work::{Existing, Work};
 use crate::queue::name::Namer;
-use crate::store::{Result, StoreError, StoreErrorKind};
+use crate::store::{Result, StoreError, StoreErrorKind, WindowKey};
 use crate::timestamp::Timestamp;
 
 /// The first SHIVA's tables.
@@ -159,8 +159,8 @@ pub(super) fn take_over(work: &mut Work<'_>) -> Result<()> {
     if records > 0 {
         copy(work, &now)?;
     } else {
-        let open = "INSERT INTO windows (number, opened) VALUES (1, ?)";
-        work.execute_with(open, (&now,))?;
+        let open = "INSERT INTO windows (number, token, opened) VALUES (1, ?, ?)";
+        work.execute_with(open, (WindowKey::draw()?, &now))?;
     }
     let host: String = work.options.analyzer.chars().take(NAME_MAX).collect();
     let name = format!("{host}.{}", Namer::new().temporary());
@@ -194,8 +194,10 @@ fn copy(work: &mut Work<'_>, now: &str) -> Result<()> {
         work.row::<Option<String>>(first, ())?.flatten()
     };
     let opened = opened.as_deref().unwrap_or(now);
-    let windows = "INSERT INTO windows (number, opened, closed) VALUES (1, ?, ?), (2, ?, NULL)";
-    work.execute_with(windows, (opened, now, now))?;
+    let windows = "INSERT INTO windows (number, token, opened, closed) VALUES (1, ?, ?, ?), (2, ?, \
+        ?, NULL)";
+    let tokens = (WindowKey::draw()?, WindowKey::draw()?);
+    work.execute_with(windows, (tokens.0, opened, now, tokens.1, now))?;
     work.execute_with(SPAM, (opened,))?;
     work.execute(DAYS)?;
     for (table, sql) in COPIES {
