@@ -185,6 +185,7 @@ impl Analyzer {
                 Err(RecvTimeoutError::Timeout) => {
                     self.ledger.commit()?;
                     self.ledger.swept()?;
+                    self.ledger.keep()?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.ledger.commit(),
             }
@@ -232,6 +233,10 @@ impl Analyzer {
             let _ = self.closed.send(());
         }
         drop(self.closed);
+        while !self.correlation.is_finished() {
+            ledger.keep()?;
+            std::thread::sleep(LINGER);
+        }
         let taken = joined(self.correlation);
         log::info!("event=analyzer.stopped messages={counted}");
         taken

@@ -121,6 +121,12 @@ pub trait WindowStore: Send {
     /// an analyzer of another queue has bound it since, each call is `Taken`.
     fn bind(&mut self, queue: &str) -> Result<()>;
 
+    /// Called again and again while the owner has nothing to commit: gives a sign of life where
+    /// that is due and the store would be somebody else's without.
+    fn keep(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// What names a window of this store, open or waiting, in the main store's markers.
     fn key(&mut self, window: u64) -> Result<WindowKey>;
 

@@ -9,7 +9,7 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, SslOpts};
@@ -34,6 +34,13 @@ const DEAD_PEER_MS: u32 = 60_000;
 
 /// How long to wait for the lock of the window store: one who had it may just be dying.
 const LOCK_WAIT_SECONDS: u32 = 3;
+
+/// Seconds after which the server gives up the owner of the window store, and its lock with it,
+/// when nothing is heard of it. A host that lost its power says no farewell.
+const OWNER_SILENT_SECONDS: u32 = 30;
+
+/// How long the owner is silent when it has nothing to do.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// How often a transaction is repeated that the server rolled back for another one.
 const CONFLICTS_MAX: usize = 5;
@@ -74,6 +81,8 @@ pub(super) struct Link {
     session: Option<Session>,
     /// The server's number of the last connection: what is left of it may hold our lock.
     last: Option<u32>,
+    /// When the server last answered.
+    heard: Instant,
     /// The queue that we bound the window store to: who else had it since has bound it anew.
     bound: Option<String>,
 }
@@ -93,6 +102,7 @@ impl Link {
             purpose,
             session: None,
             last: None,
+            heard: Instant::now(),
             bound: None,
         }
     }
@@ -110,7 +120,10 @@ impl Link {
             watchdog::still_alive();
             let kept = self.session.is_some();
             let fault = match self.attempt(&mut work) {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.heard = Instant::now();
+                    return Ok(value);
+                }
                 Err(fault) => fault,
             };
             // One that was open before may have died since; a fresh one that fails is an outage.
@@ -124,6 +137,14 @@ impl Link {
                 return Err(self.error(fault));
             }
         }
+    }
+
+    /// Speaks to the server where it has not been spoken to for long.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        if self.heard.elapsed() < SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.run(|session| Ok(session.conn.ping()?))
     }
 
     /// Runs a transaction that can be repeated from its start. `work` says whether there is
@@ -280,6 +301,8 @@ fn open(options: &Options, purpose: Purpose, last: Option<u32>) -> Tried<Session
         }
     }
     if purpose == Purpose::OwnWindows {
+        let silence = format!("SET SESSION wait_timeout = {OWNER_SILENT_SECONDS}");
+        session.conn.query_drop(silence)?;
         take_lock(&mut session, options, last)?;
         check_durability(&mut session)?;
     }

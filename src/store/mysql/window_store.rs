@@ -73,6 +73,10 @@ impl WindowStore for MysqlWindows {
         Ok(())
     }
 
+    fn keep(&mut self) -> Result<()> {
+        self.link.keep()
+    }
+
     fn key(&mut self, window: u64) -> Result<WindowKey> {
         let query = "SELECT name, token FROM windows, analyzer WHERE number = ?";
         let key = self.link.run(|session| {
