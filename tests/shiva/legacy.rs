@@ -383,6 +383,54 @@ fn exchanged_names_change_nothing() {
 }
 
 #[test]
+fn what_another_program_has_under_our_names_is_left_alone() {
+    for (made, says) in [
+        (
+            "CREATE TABLE {m}.links (id INT PRIMARY KEY, url TEXT)",
+            "the table links of the database {m} is none of SHIVA's, for it lacks the columns \
+             date, hyperLink, spam_id; give [database] maindb",
+        ),
+        (
+            "CREATE VIEW {m}.spam AS SELECT 1 AS id",
+            "spam of the database {m} is no table but a view",
+        ),
+        (
+            "CREATE TABLE {w}.users (id INT PRIMARY KEY, user TEXT)",
+            "give [database] tempdb the name of another database",
+        ),
+        (
+            "CREATE TABLE {w}.schema_version (version VARCHAR(20), script TEXT)",
+            "give [database] tempdb",
+        ),
+        (
+            "CREATE TABLE {m}.schema_version (number INT)",
+            "for it lacks the columns version",
+        ),
+    ] {
+        let old = Old::empty(MariaDb::shared());
+        let named = |text: &str| text.replace("{m}", &old.main).replace("{w}", &old.window);
+        let database = &made[made.find('{').unwrap()..][..3];
+        old.server
+            .sql(&[&named(&format!("CREATE DATABASE {database}")), &named(made)]);
+        for arguments in [&[][..], &["--dry-run"]] {
+            let output = old.rig.run("shiva-dbcreate", arguments);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{made}: {errors}");
+            assert!(errors.contains(&named(says)), "{says} in {errors}");
+        }
+        let query = format!(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('{}', '{}')",
+            old.main, old.window
+        );
+        assert_eq!(old.server.value::<u64>(&query), 1, "{made}");
+        let output = old.rig.run("shiva", &["report"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{made}: {errors}");
+        assert!(errors.contains("shiva-dbcreate"), "{made}: {errors}");
+    }
+}
+
+#[test]
 fn a_user_without_rights_is_told_what_to_grant() {
     let old = Old::empty(MariaDb::shared());
     let user = format!("user_of_{}", old.main);

@@ -247,7 +247,7 @@ fn open(file: &Path, read_only: bool) -> Result<Connection> {
 }
 
 /// Makes a database with its tables if there is none; true when it was made. A schema half made
-/// by a crash cannot be: it is one transaction.
+/// by a crash cannot be, for it is one transaction: a database with other tables is not ours.
 fn create(
     file: &Path,
     schema: &str,
@@ -259,9 +259,13 @@ fn create(
         kind: StoreErrorKind::Unavailable,
         what: format!("cannot make {}: {error}", file.display()),
     })?;
-    let make = || -> rusqlite::Result<bool> {
+    let make = || -> rusqlite::Result<Option<bool>> {
         let mut connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        let foreign = "SELECT count(*) > 0 AND sum(name = 'schema_version') = 0 FROM sqlite_master";
+        if connection.query_row(foreign, [], |row| row.get(0))? {
+            return Ok(None);
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let transaction =
@@ -272,14 +276,22 @@ fn create(
             |row| row.get(0),
         )?;
         if exists {
-            return Ok(false);
+            return Ok(Some(false));
         }
         transaction.execute_batch(schema)?;
         fill(&transaction)?;
         transaction.commit()?;
-        Ok(true)
+        Ok(Some(true))
     };
-    make().map_err(|error| errors.of(&error))
+    let made = make().map_err(|error| errors.of(&error))?;
+    made.ok_or_else(|| StoreError {
+        kind: StoreErrorKind::Unfit,
+        what: format!(
+            "{} is a database of another program; give [database] path another directory, or move \
+             the file away. Nothing was changed",
+            file.display()
+        ),
+    })
 }
 
 /// SQLite's integers are signed; no count of ours comes near the difference.
