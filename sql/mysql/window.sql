@@ -2,8 +2,8 @@
 -- wait to be taken into the main store, and of the queue files it has counted.
 --
 -- The columns of the first SHIVA keep their names; window numbers the window a row belongs to.
--- Text compares as bytes; values are told apart by hash, the MD5 of the value's bytes. Times are
--- UTC.
+-- Text compares as bytes; values are told apart by hash, the first 16 bytes of the SHA-256 of the
+-- value's bytes: UNHEX(LEFT(SHA2(value, 256), 32)). Times are UTC.
 --
 -- shiva-dbcreate executes these statements one by one in the database it made; every one can be
 -- executed again.

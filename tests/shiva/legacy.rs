@@ -79,8 +79,8 @@ fn what_is_new_in_an_upgraded_database_is_filled_in() {
         "SELECT COUNT(*) FROM spam WHERE bodyChars <> CHAR_LENGTH(IF(LENGTH(htmlMessage), \
           htmlMessage, COALESCE(textMessage, '')))",
     );
-    zero("SELECT COUNT(*) FROM links WHERE NOT hash <=> UNHEX(MD5(hyperLink))");
-    zero("SELECT COUNT(*) FROM recipient_spam WHERE hash <> UNHEX(MD5(recipient))");
+    zero("SELECT COUNT(*) FROM links WHERE NOT hash <=> UNHEX(LEFT(SHA2(hyperLink, 256), 32))");
+    zero("SELECT COUNT(*) FROM recipient_spam WHERE hash <> UNHEX(LEFT(SHA2(recipient, 256), 32))");
     // Numbers go with the day first seen, then by id; unknown days come last.
     zero(
         "WITH f AS (SELECT s.seq, s.id, (SELECT MIN(CASE WHEN d.firstSeen > '1000-01-01' THEN \

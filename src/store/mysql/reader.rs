@@ -99,9 +99,9 @@ impl Reader for MysqlReader {
                 ips: view.shared("ip", "sourceIP", "sources")?,
                 sensors: view.shared("sensor", "sensorID", "sensors")?,
                 attachments: view.count(
-                    "SELECT COUNT(content) FROM (SELECT MD5(COALESCE(sha256, md5)) AS content FROM \
-                     {m}.attachment UNION SELECT MD5(COALESCE(sha256, md5)) FROM {m}.inline UNION \
-                     SELECT MD5(COALESCE(NULLIF(sha256, ''), attachmentFileMd5)) FROM \
+                    "SELECT COUNT(content) FROM (SELECT SHA2(COALESCE(sha256, md5), 256) AS content FROM \
+                     {m}.attachment UNION SELECT SHA2(COALESCE(sha256, md5), 256) FROM {m}.inline UNION \
+                     SELECT SHA2(COALESCE(NULLIF(sha256, ''), attachmentFileMd5), 256) FROM \
                      {w}.attachments WHERE {open}) AS contents",
                 )?,
                 undeliverable: view.count("SELECT SUM(counter) FROM {m}.undeliverable")?
@@ -170,11 +170,11 @@ impl View<'_> {
 
     /// How many values there are of a kind whose rows records share.
     fn shared(&mut self, table: &str, column: &str, own: &str) -> Tried<u64> {
-        let main = format!("SELECT COUNT(DISTINCT MD5({column})) FROM {{m}}.{table}");
+        let main = format!("SELECT COUNT(DISTINCT SHA2({column}, 256)) FROM {{m}}.{table}");
         let open = format!(
             "SELECT COUNT(DISTINCT hash) FROM {{w}}.{own} AS s WHERE {{open}} AND NOT EXISTS \
              (SELECT 1 FROM {{m}}.{table} AS t WHERE t.{column} = s.{column} AND \
-             MD5(t.{column}) = MD5(s.{column}))"
+             SHA2(t.{column}, 256) = SHA2(s.{column}, 256))"
         );
         Ok(self.count(&main)? + self.count(&open)?)
     }
@@ -264,15 +264,15 @@ impl View<'_> {
     /// How many values a set of a record has.
     fn size(&mut self, id: &str, mine: &str, (column, from, own, theirs): Set) -> Tried<u64> {
         let query = self.sql(&format!(
-            "SELECT COUNT(*) FROM (SELECT MD5({column}) FROM {from} WHERE spam_id = ? UNION SELECT \
-             MD5({theirs}) FROM {{w}}.{own} WHERE {mine}) AS both_stores"
+            "SELECT COUNT(*) FROM (SELECT SHA2({column}, 256) FROM {from} WHERE spam_id = ? UNION SELECT \
+             SHA2({theirs}, 256) FROM {{w}}.{own} WHERE {mine}) AS both_stores"
         ));
         Ok(first(self.conn, &query, (id,), |row| row.number())?.unwrap_or(0))
     }
 
     fn parts_count(&mut self, id: &str, mine: &str) -> Tried<u64> {
         let key = |kind: &str, name: &str, content: &str| {
-            format!("MD5(CONCAT_WS(' ', {kind}, {content}, {name}))")
+            format!("SHA2(CONCAT_WS(' ', {kind}, {content}, {name}), 256)")
         };
         let main = |table: &str, kind: &str| {
             let name = format!("{table}_file_name");

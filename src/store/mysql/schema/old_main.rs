@@ -43,7 +43,7 @@ const NUMBERED: &str = "ALTER TABLE spam
     MODIFY COLUMN seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     ADD UNIQUE KEY spam_seq (seq)";
 
-const HASH_LINKS: &str = "UPDATE links SET hash = UNHEX(MD5(hyperLink))
+const HASH_LINKS: &str = "UPDATE links SET hash = UNHEX(LEFT(SHA2(hyperLink, 256), 32))
 WHERE hash IS NULL AND hyperLink IS NOT NULL AND id > ? AND id <= ?";
 
 const RECIPIENTS: List = List {

@@ -47,7 +47,8 @@ SELECT s.`window`, s.seq, s.id, COALESCE(a.file_name, ''),
     CASE WHEN a.attach_type = 'inline' THEN 'inline' ELSE 'attach' END,
     COALESCE(a.attachment_file_path, ''), COALESCE(a.attachmentFileMd5, ''), '', 0, '',
     CASE WHEN a.date > '1000-01-01' THEN a.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(CONCAT_WS('/', a.attachmentFileMd5, a.file_name) USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(CONCAT_WS('/', a.attachmentFileMd5, a.file_name) USING utf8mb4), 256),
+        32))
 FROM old_attachments a JOIN spam s ON s.`window` = 1 AND s.id = a.spam_id",
     ),
     (
@@ -55,7 +56,7 @@ FROM old_attachments a JOIN spam s ON s.`window` = 1 AND s.id = a.spam_id",
         "INSERT IGNORE INTO links (`window`, seq, spam_id, hyperlink, date, hash)
 SELECT s.`window`, s.seq, s.id, l.hyperlink,
     CASE WHEN l.date > '1000-01-01' THEN l.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(l.hyperlink USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(l.hyperlink USING utf8mb4), 256), 32))
 FROM old_links l JOIN spam s ON s.`window` = 1 AND s.id = l.spam_id
 WHERE LENGTH(l.hyperlink) > 0",
     ),
@@ -64,7 +65,7 @@ WHERE LENGTH(l.hyperlink) > 0",
         "INSERT IGNORE INTO sensors (`window`, seq, spam_id, sensorID, date, hash)
 SELECT s.`window`, s.seq, s.id, l.sensorID,
     CASE WHEN l.date > '1000-01-01' THEN l.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(l.sensorID USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(l.sensorID USING utf8mb4), 256), 32))
 FROM old_sensors l JOIN spam s ON s.`window` = 1 AND s.id = l.spam_id
 WHERE LENGTH(l.sensorID) > 0",
     ),

@@ -3,12 +3,12 @@
 //! Rows come some at a time, and a long list piece by piece: neither a large table nor a large
 //! list is in memory as a whole. Adding a value that is there already changes nothing.
 
-use md5::{Digest, Md5};
 use mysql::{Params, Value};
 
 use super::work::Work;
 use crate::store::Result;
 use crate::store::bounds::{self, cut};
+use crate::store::mysql::rows::hash;
 
 /// Lists read at once.
 const PAGE: u64 = 64;
@@ -22,6 +22,9 @@ const VALUE_MAX: usize = 64 * 1024;
 /// Rows and bytes of one statement: far below any `max_allowed_packet`.
 const ROWS_MAX: usize = 500;
 const BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that a row takes beside its value and its record's id: hash, date, numbers.
+const ROW_OVERHEAD: usize = 48;
 
 /// What the first SHIVA wrote for a client that had not named a user.
 const NOBODY: &str = "none";
@@ -152,13 +155,12 @@ struct Rows<'l> {
 impl Rows<'_> {
     fn add(&mut self, work: &mut Work<'_>, record: &Record, value: &str) -> Result<()> {
         let value = cut(value, bounds::ADDRESS);
-        let hash = Md5::digest(value.as_bytes());
-        self.bytes += value.len() + record.id.len() + hash.len() + 32;
+        self.bytes += value.len() + record.id.len() + ROW_OVERHEAD;
         self.values.extend([
             Value::from(record.id.as_str()),
             Value::from(record.date.as_deref()),
             Value::from(value.as_ref()),
-            Value::from(hash.as_slice()),
+            hash(&value),
         ]);
         if self.list.by_number {
             self.values.push(Value::from(record.number));
