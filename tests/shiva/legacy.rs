@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mysql::Value;
 use mysql::prelude::Queryable;
+use shiva::fingerprint;
 
 use crate::mariadb::MariaDb;
 use crate::rig::Rig;
@@ -182,7 +183,15 @@ fn what_a_stopped_analyzer_left_waits_as_a_window() {
         };
         assert_eq!(of(table.to_owned()), of(format!("old_{table}")), "{table}");
     }
-    assert_eq!(ask("SELECT COUNT(DISTINCT sensorID) FROM sensors"), "3");
+    assert_eq!(ask("SELECT COUNT(DISTINCT sensorID) FROM sensors"), "4");
+    // A word for nobody where it was a user, a name where it is a sensor's.
+    assert_eq!(
+        ask(
+            "SELECT CONCAT((SELECT COUNT(*) FROM users WHERE user = 'none'), ' ', (SELECT \
+             COUNT(*) FROM sensors WHERE sensorID = 'none'))"
+        ),
+        "0 1"
+    );
     assert_eq!(
         ask("SELECT GROUP_CONCAT(user ORDER BY user) FROM users WHERE spam_id = MD5('w1')"),
         "u1,u2"
@@ -281,6 +290,43 @@ fn what_comes_after_an_upgrade_goes_into_the_old_records() {
     assert_eq!(of("sdate_spam"), "3");
     assert_eq!(old.rig.show(id)["count"].as_u64(), Some(43));
     assert!(old.rig.total("spams") > 2000);
+}
+
+#[test]
+fn a_time_that_is_none_is_not_1970() {
+    let old = Old::new(MariaDb::shared());
+    let id = &fingerprint::id("s", "b").to_string();
+    let mut root = old.root();
+    root.select_db(&old.main).unwrap();
+    for statement in [
+        &format!("INSERT INTO spam (id, subject, totalCounter) VALUES ('{id}', 's', 9)"),
+        "INSERT INTO sdate (date, firstSeen, lastSeen, todaysCounter) VALUES ('2013-05-01', 0, 0, 4), \
+         ('2013-05-03', '2013-05-03 01:00:00', '2013-05-03 02:00:00', 4), (0, 0, NULL, 1)",
+        &format!(
+            "INSERT INTO sdate_spam (spam_id, date_id) SELECT '{id}', id FROM sdate ORDER BY id \
+             DESC LIMIT 3"
+        ),
+    ] {
+        root.query_drop(statement).unwrap();
+    }
+    old.upgrade();
+    let seen = |key: &str| old.rig.show(id)[key].as_str().unwrap().to_owned();
+    assert_eq!(seen("first_seen"), "2013-05-01T00:00:00Z");
+    assert_eq!(seen("last_seen"), "2013-05-03T02:00:00Z");
+    // One more of the day whose times are not known; its name says when it came.
+    let at = 1_367_409_600; // 2013-05-01 12:00:00
+    old.rig.drop_file(
+        &format!("{at}.M1P1Q1-10.0.0.1-shiva-none"),
+        b"Subject: s\r\n\r\nb",
+    );
+    old.rig.once();
+    assert_eq!(seen("first_seen"), "2013-05-01T12:00:00Z");
+    let day = "SELECT CONCAT(firstSeen, ' ', lastSeen, ' ', todaysCounter) FROM sdate JOIN \
+        sdate_spam ON sdate.id = date_id WHERE date = '2013-05-01' AND spam_id = '{id}'";
+    assert_eq!(
+        old.value(&old.main, &day.replace("{id}", id)).unwrap(),
+        "2013-05-01 12:00:00 2013-05-01 12:00:00 5"
+    );
 }
 
 #[test]

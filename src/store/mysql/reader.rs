@@ -226,11 +226,13 @@ impl View<'_> {
 
     /// How often a record was seen, and when first and last.
     fn seen(&mut self, id: &str, mine: &str) -> Tried<(u64, Timestamp, Timestamp)> {
+        // Of days of the first SHIVA whose time is none, the date may be one.
         let query = self.sql(&format!(
-            "SELECT SUM(n), MIN(a), MAX(b) FROM (SELECT todaysCounter AS n, firstSeen AS a, \
-             lastSeen AS b FROM {{m}}.sdate_spam JOIN {{m}}.sdate ON sdate.id = date_id WHERE \
-             spam_id = ? UNION ALL SELECT todaysCounter, firstSeen, lastSeen FROM {{w}}.days WHERE \
-             {mine}) AS days"
+            "SELECT SUM(n), MIN(a), MAX(b) FROM (SELECT todaysCounter AS n, CASE WHEN firstSeen > \
+             '1000-01-01' THEN firstSeen WHEN date > '1000-01-01' THEN date END AS a, CASE WHEN \
+             lastSeen > '1000-01-01' THEN lastSeen WHEN date > '1000-01-01' THEN date END AS b \
+             FROM {{m}}.sdate_spam JOIN {{m}}.sdate ON sdate.id = date_id WHERE spam_id = ? UNION \
+             ALL SELECT todaysCounter, firstSeen, lastSeen FROM {{w}}.days WHERE {mine}) AS days"
         ));
         let seen = first(self.conn, &query, (id,), |row| {
             (row.number(), row.moment(), row.moment())

@@ -54,6 +54,7 @@ const RECIPIENTS: List = List {
     separator: ",",
     insert: "INSERT IGNORE INTO recipient_spam (spam_id, date, recipient, hash) VALUES ",
     row: "(?, ?, ?, ?)",
+    nobody: None,
     by_number: false,
 };
 
@@ -65,6 +66,7 @@ const USERS: List = List {
     separator: ", ",
     insert: "INSERT IGNORE INTO user_spam (spam_id, date, user, hash) VALUES ",
     row: "(?, ?, ?, ?)",
+    nobody: Some(split::NOBODY),
     by_number: false,
 };
 

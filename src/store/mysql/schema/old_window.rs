@@ -73,7 +73,7 @@ WHERE LENGTH(l.sensorID) > 0",
 
 /// The list in a column of `spam`, and the table of its values.
 macro_rules! list {
-    ($column:literal, $separator:literal, $table:literal, $value:literal) => {
+    ($column:literal, $separator:literal, $table:literal, $value:literal, $nobody:expr) => {
         List {
             pages: concat!(
                 "SELECT seq, id, CAST(DATE(firstSeen) AS CHAR), CHAR_LENGTH(`",
@@ -96,16 +96,17 @@ macro_rules! list {
                 ", hash, seq, `window`) VALUES "
             ),
             row: "(?, ?, ?, ?, ?, 1)",
+            nobody: $nobody,
             by_number: true,
         }
     };
 }
 
 const LISTS: &[List] = &[
-    list!("to", ",", "recipients", "recipient"),
-    list!("user", ", ", "users", "user"),
-    list!("sourceIP", ", ", "sources", "sourceIP"),
-    list!("sensorID", ", ", "sensors", "sensorID"),
+    list!("to", ",", "recipients", "recipient", None),
+    list!("user", ", ", "users", "user", Some(split::NOBODY)),
+    list!("sourceIP", ", ", "sources", "sourceIP", None),
+    list!("sensorID", ", ", "sensors", "sensorID", None),
 ];
 
 fn aside(table: &str) -> String {

@@ -27,7 +27,7 @@ const BYTES_MAX: usize = 256 * 1024;
 const ROW_OVERHEAD: usize = 48;
 
 /// What the first SHIVA wrote for a client that had not named a user.
-const NOBODY: &str = "none";
+pub(super) const NOBODY: &str = "none";
 
 /// A column of joined values, and where each of them goes.
 pub(super) struct List {
@@ -43,6 +43,8 @@ pub(super) struct List {
     pub(super) insert: &'static str,
     /// A row of that statement.
     pub(super) row: &'static str,
+    /// What stood there for no value.
+    pub(super) nobody: Option<&'static str>,
     /// Whether the rows bear the record's number.
     pub(super) by_number: bool,
 }
@@ -81,7 +83,7 @@ pub(super) fn take_apart(work: &mut Work<'_>, list: &List) -> Result<u64> {
         after = last.0;
         for (number, id, date, length, text) in page {
             let record = Record { number, id, date };
-            let mut values = Values::new(list.separator);
+            let mut values = Values::of(list);
             let mut piece = text.unwrap_or_default();
             let mut read = PIECE;
             loop {
@@ -101,17 +103,19 @@ pub(super) fn take_apart(work: &mut Work<'_>, list: &List) -> Result<u64> {
 }
 
 /// Values out of a list that comes in pieces.
-struct Values<'s> {
-    separator: &'s str,
+struct Values {
+    separator: &'static str,
+    nobody: Option<&'static str>,
     begun: String,
 }
 
 type Each<'e> = &'e mut dyn FnMut(&str) -> Result<()>;
 
-impl<'s> Values<'s> {
-    fn new(separator: &'s str) -> Values<'s> {
+impl Values {
+    fn of(list: &List) -> Values {
         Values {
-            separator,
+            separator: list.separator,
+            nobody: list.nobody,
             begun: String::new(),
         }
     }
@@ -121,7 +125,7 @@ impl<'s> Values<'s> {
         let text = std::mem::take(&mut self.begun);
         let (whole, last) = text.rsplit_once(self.separator).unwrap_or(("", &text));
         for value in whole.split(self.separator) {
-            give(value, each)?;
+            self.give(value, each)?;
         }
         let mut end = last.len().min(VALUE_MAX);
         while !last.is_char_boundary(end) {
@@ -132,14 +136,15 @@ impl<'s> Values<'s> {
     }
 
     fn end(self, each: Each<'_>) -> Result<()> {
-        give(&self.begun, each)
+        self.give(&self.begun, each)
     }
-}
 
-fn give(value: &str, each: Each<'_>) -> Result<()> {
-    match value.trim() {
-        "" | NOBODY => Ok(()),
-        value => each(value),
+    fn give(&self, value: &str, each: Each<'_>) -> Result<()> {
+        let value = value.trim();
+        if value.is_empty() || Some(value) == self.nobody {
+            return Ok(());
+        }
+        each(value)
     }
 }
 
@@ -188,13 +193,21 @@ impl Rows<'_> {
 mod tests {
     use super::*;
 
-    fn taken(separator: &str, pieces: &[&str]) -> Vec<String> {
+    fn values(separator: &'static str, nobody: Option<&'static str>) -> Values {
+        Values {
+            separator,
+            nobody,
+            begun: String::new(),
+        }
+    }
+
+    fn taken(separator: &'static str, pieces: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
         let mut each = |value: &str| {
             all.push(value.to_owned());
             Ok(())
         };
-        let mut values = Values::new(separator);
+        let mut values = values(separator, None);
         for piece in pieces {
             values.feed(piece, &mut each).unwrap();
         }
@@ -205,7 +218,7 @@ mod tests {
     #[test]
     fn a_list_is_the_same_however_its_pieces_fall() {
         let list = "a@x.example,b,, c ,none,é@y.example";
-        let expected = ["a@x.example", "b", "c", "é@y.example"];
+        let expected = ["a@x.example", "b", "c", "none", "é@y.example"];
         assert_eq!(taken(",", &[list]), expected);
         let pieces: Vec<String> = list.chars().map(String::from).collect();
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
@@ -218,8 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_word_for_nobody_is_one_only_where_it_was() {
+        let taken = |nobody| {
+            let mut all = Vec::new();
+            let mut each = |value: &str| {
+                all.push(value.to_owned());
+                Ok(())
+            };
+            values(",", nobody).feed("none,a,", &mut each).unwrap();
+            all
+        };
+        assert_eq!(taken(Some(NOBODY)), ["a"]);
+        assert_eq!(taken(None), ["none", "a"]);
+    }
+
+    #[test]
     fn a_value_without_end_takes_no_memory_without_end() {
-        let mut values = Values::new(",");
+        let mut values = values(",", None);
         for _ in 0..100 {
             values.feed(&"é".repeat(10_000), &mut |_| Ok(())).unwrap();
         }
