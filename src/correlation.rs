@@ -16,9 +16,7 @@ use crate::archive;
 use crate::crash;
 use crate::fingerprint::{Ctph, Fingerprint, SpamId};
 use crate::sameness::{Against, Index, Rule, Scratch};
-use crate::store::{
-    Known, MainStore, Place, Result, StoreError, StoreErrorKind, WindowKey, WindowStore,
-};
+use crate::store::{Known, MainStore, Place, Result, StoreError, StoreErrorKind, WindowStore};
 
 /// The index over the main store.
 struct MainIndex {
@@ -35,19 +33,13 @@ struct MainIndex {
 pub struct Correlation {
     windows: Box<dyn WindowStore>,
     main: Box<dyn MainStore>,
-    analyzer: String,
     known: MainIndex,
 }
 
 impl Correlation {
     /// Correlates with connections of its own, so that analysis goes on beside.
-    pub fn new(
-        rule: Rule,
-        mut windows: Box<dyn WindowStore>,
-        main: Box<dyn MainStore>,
-    ) -> Result<Correlation> {
-        Ok(Correlation {
-            analyzer: windows.analyzer()?,
+    pub fn new(rule: Rule, windows: Box<dyn WindowStore>, main: Box<dyn MainStore>) -> Correlation {
+        Correlation {
             windows,
             main,
             known: MainIndex {
@@ -57,7 +49,7 @@ impl Correlation {
                 ids: Vec::new(),
                 last: 0,
             },
-        })
+        }
     }
 
     /// Takes in every closed window that waits, oldest first; returns how many.
@@ -75,10 +67,7 @@ impl Correlation {
     }
 
     fn take_in(&mut self, window: u64) -> Result<()> {
-        let key = WindowKey {
-            analyzer: self.analyzer.clone(),
-            window,
-        };
+        let key = self.windows.key(window)?;
         if !self.main.is_taken(&key)? {
             let (windows, known) = (&mut self.windows, &mut self.known);
             // Most of it here, where nobody waits for us.

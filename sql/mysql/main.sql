@@ -3,7 +3,8 @@
 -- Tables and columns of the first SHIVA keep their names, so that a query written for them still
 -- gives what it gave. For the same reason the text that people search compares without regard to
 -- case (utf8mb4_general_ci), as it did. All else compares as bytes; values that may end in spaces
--- are told apart by hash, the MD5 of the value's bytes. Times are UTC.
+-- are told apart by hash, the first 16 bytes of the SHA-256 of the value's bytes:
+-- UNHEX(LEFT(SHA2(value, 256), 32)). Times are UTC.
 --
 -- Where a table had columns in the first SHIVA, they stand first and in their order. In rows that
 -- came from it any column but a key may be NULL, and a date may be 0000-00-00; sha256 and size of
@@ -21,8 +22,9 @@ CREATE TABLE IF NOT EXISTS schema_version (
 CREATE TABLE IF NOT EXISTS windows_taken (
     analyzer VARCHAR(255) NOT NULL,
     `window` BIGINT UNSIGNED NOT NULL,
+    token CHAR(16) NOT NULL,
     taken DATETIME NOT NULL,
-    PRIMARY KEY (analyzer, `window`)
+    PRIMARY KEY (analyzer, `window`, token)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- One row, locked FOR UPDATE by whoever takes a window in.

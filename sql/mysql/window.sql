@@ -2,8 +2,8 @@
 -- wait to be taken into the main store, and of the queue files it has counted.
 --
 -- The columns of the first SHIVA keep their names; window numbers the window a row belongs to.
--- Text compares as bytes; values are told apart by hash, the MD5 of the value's bytes. Times are
--- UTC.
+-- Text compares as bytes; values are told apart by hash, the first 16 bytes of the SHA-256 of the
+-- value's bytes: UNHEX(LEFT(SHA2(value, 256), 32)). Times are UTC.
 --
 -- shiva-dbcreate executes these statements one by one in the database it made; every one can be
 -- executed again.
@@ -12,14 +12,17 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version INT NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- One row: who we are in the main store's list of windows taken in.
+-- One row: who we are in the main store's list of windows taken in, and the id of the queue whose
+-- files are counted here.
 CREATE TABLE IF NOT EXISTS analyzer (
-    name VARCHAR(255) NOT NULL PRIMARY KEY
+    name VARCHAR(255) NOT NULL PRIMARY KEY,
+    queue CHAR(16) NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- closed IS NULL: the open window. There is always exactly one.
+-- closed IS NULL: the open window. There is always exactly one. token is drawn when it is opened.
 CREATE TABLE IF NOT EXISTS windows (
     number BIGINT UNSIGNED NOT NULL,
+    token CHAR(16) NOT NULL,
     opened DATETIME NOT NULL,
     closed DATETIME NULL,
     PRIMARY KEY (number)

@@ -8,8 +8,9 @@ CREATE TABLE schema_version (version INTEGER NOT NULL);
 CREATE TABLE windows_taken (
     analyzer TEXT NOT NULL,
     window INTEGER NOT NULL,
+    token TEXT NOT NULL,
     taken TEXT NOT NULL,
-    PRIMARY KEY (analyzer, window)
+    PRIMARY KEY (analyzer, window, token)
 ) WITHOUT ROWID;
 
 -- seq numbers the records in the order they came in.

@@ -5,12 +5,14 @@
 
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 
--- One row: who we are in the main store's list of windows taken in.
-CREATE TABLE analyzer (name TEXT NOT NULL);
+-- One row: who we are in the main store's list of windows taken in, and the id of the queue whose
+-- files are counted here.
+CREATE TABLE analyzer (name TEXT NOT NULL, queue TEXT);
 
--- closed IS NULL: the open window. There is always exactly one.
+-- closed IS NULL: the open window. There is always exactly one. token is drawn when it is opened.
 CREATE TABLE windows (
     number INTEGER PRIMARY KEY,
+    token TEXT NOT NULL,
     opened TEXT NOT NULL,
     closed TEXT
 );

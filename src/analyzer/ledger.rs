@@ -250,6 +250,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Keeps the store ours while there is nothing to commit.
+    pub fn keep(&mut self) -> Result<(), GaveUp> {
+        let store = &mut self.store;
+        self.patience.until("database", || store.keep())
+    }
+
     /// Waits until the files of the last batch are out of the queue.
     pub fn swept(&mut self) -> Result<(), GaveUp> {
         let Some((claims, result)) = self.sweep.finish() else {

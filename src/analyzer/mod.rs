@@ -116,7 +116,7 @@ impl Analyzer {
         let relaying = relaying.map_err(no_thread)?;
         let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
-        let ledger = Ledger::resume(
+        let mut ledger = Ledger::resume(
             rule,
             windows,
             archive,
@@ -125,6 +125,11 @@ impl Analyzer {
             maildir.clone(),
             settled,
         )?;
+        let number = ledger.window().number();
+        if recovery::is_set_back(stores.as_ref(), number, patience)? {
+            log::warn!("event=database.set_back window={number}");
+            ledger.close_window()?;
+        }
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
         let (closed, windows_closed) = unbounded();
@@ -190,6 +195,7 @@ impl Analyzer {
                 Err(RecvTimeoutError::Timeout) => {
                     self.ledger.commit()?;
                     self.ledger.swept()?;
+                    self.ledger.keep()?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.ledger.commit(),
             }
@@ -249,6 +255,10 @@ impl Analyzer {
             let _ = self.closed.send(());
         }
         drop(self.closed);
+        while !self.correlation.is_finished() {
+            ledger.keep()?;
+            std::thread::sleep(LINGER);
+        }
         let taken = joined(self.correlation);
         log::info!("event=analyzer.stopped messages={counted}");
         taken
@@ -302,7 +312,7 @@ fn correlate(
             // After a failure with fresh connections and a fresh index.
             let mut ready = match correlation.take() {
                 Some(ready) => ready,
-                None => Correlation::new(rule, stores.windows()?, stores.main()?)?,
+                None => Correlation::new(rule, stores.windows()?, stores.main()?),
             };
             let taken = ready.take_in_waiting()?;
             if taken > 0 {

@@ -381,7 +381,7 @@ pub struct Reader {
 impl Reader {
     /// The next record, and the position behind it. A line that is none is passed over: it was not
     /// written by us.
-    pub fn next(&mut self) -> io::Result<Option<(Entry, u64)>> {
+    pub fn entry(&mut self) -> io::Result<Option<(Entry, u64)>> {
         let mut line = Vec::new();
         loop {
             line.clear();

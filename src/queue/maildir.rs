@@ -9,11 +9,11 @@
 //! these directories, for the one above is closed to it.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::name::QueueName;
+use super::name::{QueueName, token};
 
 /// The queue's directories.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ pub struct Maildir {
 
 /// Keeps a second receiver from the queue.
 pub const RECEIVER_LOCK: &str = ".receiver.lock";
+
+/// Bears the queue's id.
+const ID: &str = ".queue.id";
 
 /// Mode of a queue file: the analyzer reads it through the group.
 pub const FILE_MODE: u32 = 0o640;
@@ -55,6 +58,31 @@ impl Maildir {
     /// The queue directory itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The queue's id: 16 hex digits, drawn and made durable when it is asked for first. It tells
+    /// this queue from every other one that may have names in the same window store. Only whoever
+    /// has the queue may ask.
+    pub fn id(&self) -> io::Result<String> {
+        let path = self.root.join(ID);
+        match open_regular(&path) {
+            Ok(file) => read_id(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_id(&path),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| named(&path, &error))
+    }
+
+    fn make_id(&self, path: &Path) -> io::Result<String> {
+        let unfinished = self.root.join(format!("{ID}.new"));
+        let id = token()?;
+        let mut file = own_file(&unfinished)?;
+        file.set_len(0)?; // by one that died here
+        writeln!(file, "{id}")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        sync_directory(&self.root)?;
+        Ok(id)
     }
 
     /// Where messages are written before they count.
@@ -106,6 +134,17 @@ impl Maildir {
     pub fn cur(&self) -> PathBuf {
         self.root.join("cur")
     }
+}
+
+fn read_id(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(64).read_to_string(&mut text)?;
+    let id = text.trim_end();
+    if id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(id.to_owned());
+    }
+    let what = "it holds no id of a queue; delete it, and a new one is drawn";
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 /// Makes a directory and its parents. A set-group-id bit is inherited, never asked for: the

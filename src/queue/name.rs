@@ -12,6 +12,7 @@
 //! `<epoch>.M<µs>P<pid>Q<n>-<ip>-<sensor>-<user|none>`, and keeps what that said.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -130,6 +131,18 @@ fn origin(received_at: Timestamp, tail: &str) -> Option<Origin> {
     })
 }
 
+/// 64 random bits as 16 hex digits: tells a thing from every other one of its kind, on whatever
+/// machine.
+pub fn token() -> io::Result<String> {
+    Ok(format!("{:016x}", random_bits()?))
+}
+
+fn random_bits() -> io::Result<u64> {
+    let mut bits = [0; 8];
+    rustix::rand::getrandom(&mut bits, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bits))
+}
+
 /// Gives names that can never come again; one for each process.
 #[derive(Debug)]
 pub struct Namer {
@@ -140,11 +153,9 @@ pub struct Namer {
 impl Namer {
     /// Draws the process's random bits.
     pub fn new() -> Namer {
-        let mut token = [0; 8];
-        // Without entropy the time, the process, the counter and the inode still differ.
-        let _ = rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty());
         Namer {
-            token: u64::from_le_bytes(token),
+            // Without entropy the time, the process, the counter and the inode still differ.
+            token: random_bits().unwrap_or(0),
             counter: AtomicU64::new(0),
         }
     }

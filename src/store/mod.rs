@@ -19,6 +19,7 @@ pub mod sqlite;
 use std::fmt;
 
 use crate::queue::QueueName;
+use crate::queue::name::token;
 use crate::timestamp::Timestamp;
 pub use record::{
     Batch, Day, Delta, Find, Known, NewRecord, Part, Sets, Spam, TakenRecord, TopSpam, Totals,
@@ -120,8 +121,21 @@ pub type Reasons = Vec<(String, String, u64)>;
 
 /// A store of windows and of counted queue files.
 pub trait WindowStore: Send {
-    /// The name this store's analyzer bears in the main store's markers; never changes.
-    fn analyzer(&mut self) -> Result<String>;
+    /// The id of the queue that this store is bound to; none before it was first.
+    fn bound_to(&mut self) -> Result<Option<String>>;
+
+    /// Binds this store, which must be owned, to a queue: the counted files are that one's. When
+    /// an analyzer of another queue has bound it since, each call is `Taken`.
+    fn bind(&mut self, queue: &str) -> Result<()>;
+
+    /// Called again and again while the owner has nothing to commit: gives a sign of life where
+    /// that is due and the store would be somebody else's without.
+    fn keep(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What names a window of this store, open or waiting, in the main store's markers.
+    fn key(&mut self, window: u64) -> Result<WindowKey>;
 
     /// The open window, to go on with after a start.
     fn open_window(&mut self) -> Result<OpenWindow>;
@@ -190,10 +204,34 @@ pub trait WindowStore: Send {
 /// Names a window among those of all analyzers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowKey {
-    /// The analyzer, from [`WindowStore::analyzer`].
+    /// The analyzer's name, which its window store has had from the beginning.
     pub analyzer: String,
     /// The window's number.
     pub window: u64,
+    /// Drawn when the window was opened: in a store that was set back from a backup the numbers
+    /// come again, and this does not.
+    pub token: String,
+}
+
+impl WindowKey {
+    /// A token for a window that is opened now.
+    fn draw() -> Result<String> {
+        token().map_err(|error| StoreError {
+            kind: StoreErrorKind::Unavailable,
+            what: format!("the system has no random bits: {error}"),
+        })
+    }
+
+    /// There is no window of this number.
+    fn none(window: u64) -> StoreError {
+        StoreError {
+            kind: StoreErrorKind::Unfit,
+            what: format!(
+                "the window store has no window {window}, or names no analyzer; restore it from a \
+                 backup, or put it away and let shiva-dbcreate make a new one"
+            ),
+        }
+    }
 }
 
 /// Where a window's record goes in the main store.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mysql::Value;
 use mysql::prelude::Queryable;
+use shiva::fingerprint;
 
 use crate::mariadb::MariaDb;
 use crate::rig::Rig;
@@ -80,8 +81,8 @@ fn what_is_new_in_an_upgraded_database_is_filled_in() {
         "SELECT COUNT(*) FROM spam WHERE bodyChars <> CHAR_LENGTH(IF(LENGTH(htmlMessage), \
           htmlMessage, COALESCE(textMessage, '')))",
     );
-    zero("SELECT COUNT(*) FROM links WHERE NOT hash <=> UNHEX(MD5(hyperLink))");
-    zero("SELECT COUNT(*) FROM recipient_spam WHERE hash <> UNHEX(MD5(recipient))");
+    zero("SELECT COUNT(*) FROM links WHERE NOT hash <=> UNHEX(LEFT(SHA2(hyperLink, 256), 32))");
+    zero("SELECT COUNT(*) FROM recipient_spam WHERE hash <> UNHEX(LEFT(SHA2(recipient, 256), 32))");
     // Numbers go with the day first seen, then by id; unknown days come last.
     zero(
         "WITH f AS (SELECT s.seq, s.id, (SELECT MIN(CASE WHEN d.firstSeen > '1000-01-01' THEN \
@@ -183,7 +184,15 @@ fn what_a_stopped_analyzer_left_waits_as_a_window() {
         };
         assert_eq!(of(table.to_owned()), of(format!("old_{table}")), "{table}");
     }
-    assert_eq!(ask("SELECT COUNT(DISTINCT sensorID) FROM sensors"), "3");
+    assert_eq!(ask("SELECT COUNT(DISTINCT sensorID) FROM sensors"), "4");
+    // A word for nobody where it was a user, a name where it is a sensor's.
+    assert_eq!(
+        ask(
+            "SELECT CONCAT((SELECT COUNT(*) FROM users WHERE user = 'none'), ' ', (SELECT \
+             COUNT(*) FROM sensors WHERE sensorID = 'none'))"
+        ),
+        "0 1"
+    );
     assert_eq!(
         ask("SELECT GROUP_CONCAT(user ORDER BY user) FROM users WHERE spam_id = MD5('w1')"),
         "u1,u2"
@@ -285,6 +294,43 @@ fn what_comes_after_an_upgrade_goes_into_the_old_records() {
 }
 
 #[test]
+fn a_time_that_is_none_is_not_1970() {
+    let old = Old::new(MariaDb::shared());
+    let id = &fingerprint::id("s", "b").to_string();
+    let mut root = old.root();
+    root.select_db(&old.main).unwrap();
+    for statement in [
+        &format!("INSERT INTO spam (id, subject, totalCounter) VALUES ('{id}', 's', 9)"),
+        "INSERT INTO sdate (date, firstSeen, lastSeen, todaysCounter) VALUES ('2013-05-01', 0, 0, 4), \
+         ('2013-05-03', '2013-05-03 01:00:00', '2013-05-03 02:00:00', 4), (0, 0, NULL, 1)",
+        &format!(
+            "INSERT INTO sdate_spam (spam_id, date_id) SELECT '{id}', id FROM sdate ORDER BY id \
+             DESC LIMIT 3"
+        ),
+    ] {
+        root.query_drop(statement).unwrap();
+    }
+    old.upgrade();
+    let seen = |key: &str| old.rig.show(id)[key].as_str().unwrap().to_owned();
+    assert_eq!(seen("first_seen"), "2013-05-01T00:00:00Z");
+    assert_eq!(seen("last_seen"), "2013-05-03T02:00:00Z");
+    // One more of the day whose times are not known; its name says when it came.
+    let at = 1_367_409_600; // 2013-05-01 12:00:00
+    old.rig.drop_file(
+        &format!("{at}.M1P1Q1-10.0.0.1-shiva-none"),
+        b"Subject: s\r\n\r\nb",
+    );
+    old.rig.once();
+    assert_eq!(seen("first_seen"), "2013-05-01T12:00:00Z");
+    let day = "SELECT CONCAT(firstSeen, ' ', lastSeen, ' ', todaysCounter) FROM sdate JOIN \
+        sdate_spam ON sdate.id = date_id WHERE date = '2013-05-01' AND spam_id = '{id}'";
+    assert_eq!(
+        old.value(&old.main, &day.replace("{id}", id)).unwrap(),
+        "2013-05-01 12:00:00 2013-05-01 12:00:00 5"
+    );
+}
+
+#[test]
 fn an_upgrade_that_was_killed_is_completed_by_the_next() {
     let whole = Old::new(MariaDb::shared());
     let began = Instant::now();
@@ -381,6 +427,54 @@ fn exchanged_names_change_nothing() {
     assert_eq!(output.status.code(), Some(78), "{errors}");
     assert!(errors.contains("exchanged"), "{errors}");
     assert_eq!(before, old.everything());
+}
+
+#[test]
+fn what_another_program_has_under_our_names_is_left_alone() {
+    for (made, says) in [
+        (
+            "CREATE TABLE {m}.links (id INT PRIMARY KEY, url TEXT)",
+            "the table links of the database {m} is none of SHIVA's, for it lacks the columns \
+             date, hyperLink, spam_id; give [database] maindb",
+        ),
+        (
+            "CREATE VIEW {m}.spam AS SELECT 1 AS id",
+            "spam of the database {m} is no table but a view",
+        ),
+        (
+            "CREATE TABLE {w}.users (id INT PRIMARY KEY, user TEXT)",
+            "give [database] tempdb the name of another database",
+        ),
+        (
+            "CREATE TABLE {w}.schema_version (version VARCHAR(20), script TEXT)",
+            "give [database] tempdb",
+        ),
+        (
+            "CREATE TABLE {m}.schema_version (number INT)",
+            "for it lacks the columns version",
+        ),
+    ] {
+        let old = Old::empty(MariaDb::shared());
+        let named = |text: &str| text.replace("{m}", &old.main).replace("{w}", &old.window);
+        let database = &made[made.find('{').unwrap()..][..3];
+        old.server
+            .sql(&[&named(&format!("CREATE DATABASE {database}")), &named(made)]);
+        for arguments in [&[][..], &["--dry-run"]] {
+            let output = old.rig.run("shiva-dbcreate", arguments);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{made}: {errors}");
+            assert!(errors.contains(&named(says)), "{says} in {errors}");
+        }
+        let query = format!(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('{}', '{}')",
+            old.main, old.window
+        );
+        assert_eq!(old.server.value::<u64>(&query), 1, "{made}");
+        let output = old.rig.run("shiva", &["report"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{made}: {errors}");
+        assert!(errors.contains("shiva-dbcreate"), "{made}: {errors}");
+    }
 }
 
 #[test]

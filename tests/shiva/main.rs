@@ -1,5 +1,6 @@
 //! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
 
+mod bound_queue;
 mod ctph_is_libfuzzy;
 mod disk_full;
 mod documents;
@@ -26,6 +27,7 @@ mod relay_reuse;
 mod relay_through_exim;
 mod relaying;
 mod rig;
+mod set_back;
 mod shared_messages;
 mod smtp_golden;
 mod store_relaying;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::mariadb::MariaDb;
 use crate::mariadb_site::Site;
@@ -253,4 +254,37 @@ fn once(site: &Site<'_>) {
 fn check_days(site: &Site<'_>, spams: u64) {
     let seen = "SELECT SUM(todaysCounter) FROM {m}.sdate";
     assert_eq!(site.databases.value::<u64>(seen), spams);
+}
+
+/// The connection that has a site's window store, if one has.
+fn owner(site: &Site<'_>) -> Option<u64> {
+    let lock = format!("SELECT IS_USED_LOCK('shiva.{}')", site.databases.window);
+    site.databases.server().value(&lock)
+}
+
+#[test]
+fn an_analyzer_whose_machine_died_is_given_up_and_an_idle_one_is_not() {
+    let server = MariaDb::shared();
+    let (idle, dead) = (Site::on(server), Site::on(server));
+    let idle_one = idle.service();
+    let before = owner(&idle);
+    assert!(before.is_some());
+    let dead_one = dead.service();
+    let signal = |signal| kill_process(Pid::from_child(&dead_one.0), signal).unwrap();
+    // Its connection stays open, and nothing comes any more.
+    signal(Signal::STOP);
+    wait_until("the server gives it up", || owner(&dead).is_none());
+    assert_eq!(owner(&idle), before, "it was heard of all the time");
+    // It was only asleep, and nobody has had its store.
+    signal(Signal::CONT);
+    for site in [&idle, &dead] {
+        site.drop_spam(0, 6);
+        site.wait_until_counted();
+    }
+    idle_one.stop();
+    dead_one.stop();
+    for site in [&idle, &dead] {
+        site.check(6);
+        assert_eq!(site.said("database.away"), 0);
+    }
 }

@@ -491,3 +491,18 @@ fn a_dry_run_of_dbcreate_prints_the_sql_and_makes_nothing() {
     assert_eq!(said.matches("unchanged").count(), 2, "{said}");
     assert!(!said.contains("CREATE"), "{said}");
 }
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let rig = Rig::new();
+    fs::create_dir(rig.path("db")).unwrap();
+    let foreign = rig.database("Shiva.sqlite");
+    foreign.execute_batch("CREATE TABLE spam (eggs)").unwrap();
+    drop(foreign);
+    let before = fs::read(rig.path("db/Shiva.sqlite")).unwrap();
+    let output = rig.run("shiva-dbcreate", &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert!(errors.contains("of another program"), "{errors}");
+    assert_eq!(fs::read(rig.path("db/Shiva.sqlite")).unwrap(), before);
+}

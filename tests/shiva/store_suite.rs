@@ -166,10 +166,7 @@ pub fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) 
     let mut windows = engine.windows().unwrap();
     windows.close_window(at(3600)).unwrap();
     assert_eq!(windows.waiting().unwrap(), [window]);
-    let key = WindowKey {
-        analyzer: windows.analyzer().unwrap(),
-        window,
-    };
+    let key = windows.key(window).unwrap();
     // Twice: the second changes nothing, for the marker says that it was done.
     for _ in 0..2 {
         engine
@@ -287,6 +284,7 @@ fn what_others_added_is_seen_within_the_transaction() {
         let key = WindowKey {
             analyzer: "another".into(),
             window: 1,
+            token: "0123456789abcdef".into(),
         };
         let mut seen = Vec::new();
         let mut main = engine.main().unwrap();
@@ -319,11 +317,7 @@ fn a_window_that_failed_half_way_leaves_nothing_in_the_main_store() {
         let mut windows = engine.windows().unwrap();
         windows.commit(&batch(0, true, 1, 0)).unwrap();
         windows.close_window(at(60)).unwrap();
-        let analyzer = windows.analyzer().unwrap();
-        let key = WindowKey {
-            analyzer,
-            window: 1,
-        };
+        let key = windows.key(1).unwrap();
         let failed = engine.main().unwrap().take_in(&key, &mut |taking| {
             windows.each_record(1, &mut |record| taking.record(&record, &Place::New))?;
             Err(shiva::store::StoreError {
@@ -506,6 +500,53 @@ fn values_that_differ_in_trailing_spaces_or_in_case_are_different() {
         all(engine);
         take_in(engine, 2, |id| Place::Into(id.to_owned()));
         all(engine);
+    });
+}
+
+/// Two texts of one MD5, the first that were found of letters and digits only (M. Stevens, 2024).
+const SAME_MD5: [&str; 2] = [
+    "TEXTCOLLBYfGiJUETHQ4hAcKSMd5zYpgqf1YRDhkmxHkhPWptrkoyz28wnI9V0aHeAuaKnak",
+    "TEXTCOLLBYfGiJUETHQ4hEcKSMd5zYpgqf1YRDhkmxHkhPWptrkoyz28wnI9V0aHeAuaKnak",
+];
+
+#[test]
+fn no_sender_hides_a_value_behind_another_of_the_same_md5() {
+    use md5::{Digest, Md5};
+    let [first, second] = SAME_MD5;
+    assert_eq!(Md5::digest(first), Md5::digest(second));
+    on_each_engine(|engine| {
+        let both = || SAME_MD5.map(str::to_owned).to_vec();
+        let mut batch = batch(0, true, 1, 0);
+        let sets = &mut batch.deltas.get_mut(&0).unwrap().sets;
+        for set in [
+            &mut sets.links,
+            &mut sets.ips,
+            &mut sets.sensors,
+            &mut sets.recipients,
+            &mut sets.users,
+        ] {
+            *set = both();
+        }
+        for name in both() {
+            sets.parts.push(Part { name, ..part(0) });
+        }
+        sets.parts.remove(0);
+        sets.parts.sort();
+        let expected = sets.clone();
+        engine.windows().unwrap().commit(&batch).unwrap();
+        let check = || {
+            let Find::One(spam) = engine.reader().unwrap().find(&id(0)).unwrap() else {
+                panic!("not found");
+            };
+            assert_eq!(spam.sets, expected);
+            let totals = engine.reader().unwrap().totals().unwrap();
+            assert_eq!((totals.links, totals.ips, totals.sensors), (2, 2, 2));
+            let top = engine.reader().unwrap().top(1).unwrap().remove(0);
+            assert_eq!((top.ips, top.links, top.attachments), (2, 2, 2));
+        };
+        check();
+        take_in(engine, 1, |_| Place::New);
+        check();
     });
 }
 

@@ -55,7 +55,7 @@ impl Rig {
         let waiting = self.outbox.next().unwrap()?;
         let mut reader = self.outbox.read(&waiting).unwrap();
         let mut subjects = Vec::new();
-        while let Some((entry, _)) = reader.next().unwrap() {
+        while let Some((entry, _)) = reader.entry().unwrap() {
             subjects.push(entry.parsed.subject);
         }
         Some((waiting.name.clone(), waiting.stage, subjects))
@@ -110,8 +110,8 @@ fn what_is_published_is_not_read_again() {
     rig.put("1", &[1, 2, 3]);
     let waiting = rig.outbox.next().unwrap().unwrap();
     let mut reader = rig.outbox.read(&waiting).unwrap();
-    reader.next().unwrap();
-    let (_, at) = reader.next().unwrap().unwrap();
+    reader.entry().unwrap();
+    let (_, at) = reader.entry().unwrap().unwrap();
     rig.outbox.advance(&waiting, at).unwrap();
     assert_eq!(rig.next().unwrap().2, ["subject 3"]);
     rig.done();
@@ -125,7 +125,7 @@ fn a_sample_outlives_the_one_in_the_archive() {
     rig.put("1", &[7]);
     fs::remove_file(rig.scratch.path().join("7.eml")).unwrap();
     let waiting = rig.outbox.next().unwrap().unwrap();
-    let (entry, _) = rig.outbox.read(&waiting).unwrap().next().unwrap().unwrap();
+    let (entry, _) = rig.outbox.read(&waiting).unwrap().entry().unwrap().unwrap();
     let sample = rig.outbox.sample(&waiting, &entry).unwrap();
     assert_eq!(sample, Some(vec![7; 1000]));
 }
@@ -145,7 +145,7 @@ fn over_the_bound_the_oldest_samples_go_and_are_counted() {
     );
     assert_eq!(rig.outbox.make_room().unwrap(), Dropped::default());
     let first = rig.outbox.next().unwrap().unwrap();
-    let (entry, _) = rig.outbox.read(&first).unwrap().next().unwrap().unwrap();
+    let (entry, _) = rig.outbox.read(&first).unwrap().entry().unwrap().unwrap();
     assert_eq!(rig.outbox.sample(&first, &entry).unwrap(), None);
     // Room for the records of one.
     rig.outbox.most = records + 100;

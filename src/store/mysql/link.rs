@@ -9,7 +9,7 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, SslOpts};
@@ -34,6 +34,13 @@ const DEAD_PEER_MS: u32 = 60_000;
 
 /// How long to wait for the lock of the window store: one who had it may just be dying.
 const LOCK_WAIT_SECONDS: u32 = 3;
+
+/// Seconds after which the server gives up the owner of the window store, and its lock with it,
+/// when nothing is heard of it. A host that lost its power says no farewell.
+const OWNER_SILENT_SECONDS: u32 = 30;
+
+/// How long the owner is silent when it has nothing to do.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// How often a transaction is repeated that the server rolled back for another one.
 const CONFLICTS_MAX: usize = 5;
@@ -74,6 +81,10 @@ pub(super) struct Link {
     session: Option<Session>,
     /// The server's number of the last connection: what is left of it may hold our lock.
     last: Option<u32>,
+    /// When the server last answered.
+    heard: Instant,
+    /// The queue that we bound the window store to: who else had it since has bound it anew.
+    bound: Option<String>,
 }
 
 /// An open connection.
@@ -91,7 +102,14 @@ impl Link {
             purpose,
             session: None,
             last: None,
+            heard: Instant::now(),
+            bound: None,
         }
+    }
+
+    /// From now on a connection is opened only while the window store is bound to this queue.
+    pub(super) fn expect_bound(&mut self, queue: &str) {
+        self.bound = Some(queue.to_owned());
     }
 
     /// Runs something that can be repeated from its start.
@@ -102,7 +120,10 @@ impl Link {
             watchdog::still_alive();
             let kept = self.session.is_some();
             let fault = match self.attempt(&mut work) {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.heard = Instant::now();
+                    return Ok(value);
+                }
                 Err(fault) => fault,
             };
             // One that was open before may have died since; a fresh one that fails is an outage.
@@ -116,6 +137,14 @@ impl Link {
                 return Err(self.error(fault));
             }
         }
+    }
+
+    /// Speaks to the server where it has not been spoken to for long.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        if self.heard.elapsed() < SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.run(|session| Ok(session.conn.ping()?))
     }
 
     /// Runs a transaction that can be repeated from its start. `work` says whether there is
@@ -137,7 +166,13 @@ impl Link {
     fn attempt<T>(&mut self, work: &mut impl FnMut(&mut Session) -> Tried<T>) -> Tried<T> {
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(open(&self.options, self.purpose, self.last)?),
+            none => {
+                let mut session = open(&self.options, self.purpose, self.last)?;
+                if self.bound.is_some() && bound_to(&mut session.conn)? != self.bound {
+                    return Err(another_wrote());
+                }
+                none.insert(session)
+            }
         };
         self.last = Some(session.conn.connection_id());
         work(session)
@@ -266,6 +301,8 @@ fn open(options: &Options, purpose: Purpose, last: Option<u32>) -> Tried<Session
         }
     }
     if purpose == Purpose::OwnWindows {
+        let silence = format!("SET SESSION wait_timeout = {OWNER_SILENT_SECONDS}");
+        session.conn.query_drop(silence)?;
         take_lock(&mut session, options, last)?;
         check_durability(&mut session)?;
     }
@@ -306,6 +343,22 @@ fn take_lock(session: &mut Session, options: &Options, last: Option<u32>) -> Tri
             Place::of(options, &options.window).server
         ),
     }))
+}
+
+/// The queue that the window store is bound to.
+pub(super) fn bound_to(conn: &mut Conn) -> Tried<Option<String>> {
+    let query = "SELECT queue FROM analyzer WHERE queue IS NOT NULL";
+    rows::first(conn, query, (), |row| row.text())
+}
+
+/// Somebody else has had the window store: what we hold in memory is not what it has.
+pub(super) fn another_wrote() -> Fault {
+    Fault::Store(StoreError {
+        kind: StoreErrorKind::Taken,
+        what: "the window database was changed by another analyzer; stop the other one, or give \
+               one of them a [database] tempdb of its own, and restart this one"
+            .into(),
+    })
 }
 
 /// Says once when a commit does not mean that the batch is on the server's disk.

@@ -65,9 +65,11 @@ impl MainStore for MysqlMain {
             if is_taken(session, key)? {
                 return Ok(Commit::Nothing);
             }
-            let mark = "INSERT INTO windows_taken (analyzer, `window`, taken) VALUES (?, ?, ?)";
+            let mark = "INSERT INTO windows_taken (analyzer, `window`, token, taken) VALUES (?, ?, \
+                ?, ?)";
             let now = Timestamp::now().datetime();
-            execute(&mut session.conn, mark, (&key.analyzer, key.window, now))?;
+            let marker = (&key.analyzer, key.window, &key.token, now);
+            execute(&mut session.conn, mark, marker)?;
             let mut taking = Taking::new(session, keep_bodies);
             let filled = fill(&mut taking).and_then(|()| taking.finish());
             match (taking.fault.take(), filled) {
@@ -92,8 +94,9 @@ impl MainStore for MysqlMain {
 }
 
 fn is_taken(session: &mut Session, key: &WindowKey) -> Tried<bool> {
-    let query = "SELECT 1 FROM windows_taken WHERE analyzer = ? AND `window` = ?";
-    exists(&mut session.conn, query, (&key.analyzer, key.window))
+    let query = "SELECT 1 FROM windows_taken WHERE analyzer = ? AND `window` = ? AND token = ?";
+    let marker = (&key.analyzer, key.window, &key.token);
+    exists(&mut session.conn, query, marker)
 }
 
 /// The next records after number `after`, each with its number.

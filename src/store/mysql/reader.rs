@@ -67,8 +67,8 @@ impl MysqlReader {
 fn open_windows(conn: &mut Conn, main: &str, window: &str) -> Tried<String> {
     let query = format!(
         "SELECT number FROM {window}.windows WHERE NOT EXISTS (SELECT 1 FROM {main}.windows_taken \
-         AS taken WHERE taken.`window` = number AND taken.analyzer IN (SELECT name FROM \
-         {window}.analyzer))"
+         AS taken WHERE taken.`window` = number AND taken.token = windows.token AND taken.analyzer \
+         IN (SELECT name FROM {window}.analyzer))"
     );
     let numbers = all(conn, &query, (), |row| row.number().to_string())?;
     Ok(match numbers.as_slice() {
@@ -104,9 +104,9 @@ impl Reader for MysqlReader {
                 ips: view.shared("ip", "sourceIP", "sources")?,
                 sensors: view.shared("sensor", "sensorID", "sensors")?,
                 attachments: view.count(
-                    "SELECT COUNT(content) FROM (SELECT MD5(COALESCE(sha256, md5)) AS content FROM \
-                     {m}.attachment UNION SELECT MD5(COALESCE(sha256, md5)) FROM {m}.inline UNION \
-                     SELECT MD5(COALESCE(NULLIF(sha256, ''), attachmentFileMd5)) FROM \
+                    "SELECT COUNT(content) FROM (SELECT SHA2(COALESCE(sha256, md5), 256) AS content FROM \
+                     {m}.attachment UNION SELECT SHA2(COALESCE(sha256, md5), 256) FROM {m}.inline UNION \
+                     SELECT SHA2(COALESCE(NULLIF(sha256, ''), attachmentFileMd5), 256) FROM \
                      {w}.attachments WHERE {open}) AS contents",
                 )?,
                 undeliverable: view.count("SELECT SUM(counter) FROM {m}.undeliverable")?
@@ -191,11 +191,11 @@ impl View<'_> {
 
     /// How many values there are of a kind whose rows records share.
     fn shared(&mut self, table: &str, column: &str, own: &str) -> Tried<u64> {
-        let main = format!("SELECT COUNT(DISTINCT MD5({column})) FROM {{m}}.{table}");
+        let main = format!("SELECT COUNT(DISTINCT SHA2({column}, 256)) FROM {{m}}.{table}");
         let open = format!(
             "SELECT COUNT(DISTINCT hash) FROM {{w}}.{own} AS s WHERE {{open}} AND NOT EXISTS \
              (SELECT 1 FROM {{m}}.{table} AS t WHERE t.{column} = s.{column} AND \
-             MD5(t.{column}) = MD5(s.{column}))"
+             SHA2(t.{column}, 256) = SHA2(s.{column}, 256))"
         );
         Ok(self.count(&main)? + self.count(&open)?)
     }
@@ -243,11 +243,13 @@ impl View<'_> {
 
     /// How often a record was seen, and when first and last.
     fn seen(&mut self, id: &str, mine: &str) -> Tried<(u64, Timestamp, Timestamp)> {
+        // Of days of the first SHIVA whose time is none, the date may be one.
         let query = self.sql(&format!(
-            "SELECT SUM(n), MIN(a), MAX(b) FROM (SELECT todaysCounter AS n, firstSeen AS a, \
-             lastSeen AS b FROM {{m}}.sdate_spam JOIN {{m}}.sdate ON sdate.id = date_id WHERE \
-             spam_id = ? UNION ALL SELECT todaysCounter, firstSeen, lastSeen FROM {{w}}.days WHERE \
-             {mine}) AS days"
+            "SELECT SUM(n), MIN(a), MAX(b) FROM (SELECT todaysCounter AS n, CASE WHEN firstSeen > \
+             '1000-01-01' THEN firstSeen WHEN date > '1000-01-01' THEN date END AS a, CASE WHEN \
+             lastSeen > '1000-01-01' THEN lastSeen WHEN date > '1000-01-01' THEN date END AS b \
+             FROM {{m}}.sdate_spam JOIN {{m}}.sdate ON sdate.id = date_id WHERE spam_id = ? UNION \
+             ALL SELECT todaysCounter, firstSeen, lastSeen FROM {{w}}.days WHERE {mine}) AS days"
         ));
         let seen = first(self.conn, &query, (id,), |row| {
             (row.number(), row.moment(), row.moment())
@@ -285,15 +287,15 @@ impl View<'_> {
     /// How many values a set of a record has.
     fn size(&mut self, id: &str, mine: &str, (column, from, own, theirs): Set) -> Tried<u64> {
         let query = self.sql(&format!(
-            "SELECT COUNT(*) FROM (SELECT MD5({column}) FROM {from} WHERE spam_id = ? UNION SELECT \
-             MD5({theirs}) FROM {{w}}.{own} WHERE {mine}) AS both_stores"
+            "SELECT COUNT(*) FROM (SELECT SHA2({column}, 256) FROM {from} WHERE spam_id = ? UNION SELECT \
+             SHA2({theirs}, 256) FROM {{w}}.{own} WHERE {mine}) AS both_stores"
         ));
         Ok(first(self.conn, &query, (id,), |row| row.number())?.unwrap_or(0))
     }
 
     fn parts_count(&mut self, id: &str, mine: &str) -> Tried<u64> {
         let key = |kind: &str, name: &str, content: &str| {
-            format!("MD5(CONCAT_WS(' ', {kind}, {content}, {name}))")
+            format!("SHA2(CONCAT_WS(' ', {kind}, {content}, {name}), 256)")
         };
         let main = |table: &str, kind: &str| {
             let name = format!("{table}_file_name");

@@ -3,9 +3,9 @@
 //! A row is read leniently: what an old database holds in a column may be NULL or of another type
 //! than ours, and must not end the process.
 
-use md5::{Digest, Md5};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, Value};
+use sha2::{Digest, Sha256};
 
 use super::fault::Tried;
 use crate::timestamp::Timestamp;
@@ -23,14 +23,17 @@ const STATEMENT_OVERHEAD: usize = 128 * 1024;
 /// Bytes that a value takes beside its own, at most.
 const VALUE_OVERHEAD: usize = 11;
 
+/// Bytes of a SHA-256 that tell values apart: nobody finds two that share them.
+const HASH: usize = 16;
+
 /// Bytes of values that one statement may carry to a server of this `max_allowed_packet`.
 pub(super) fn room(packet: usize) -> usize {
     packet.saturating_sub(STATEMENT_OVERHEAD)
 }
 
-/// The key of a value that is longer than a key may be.
+/// The key of a value that is longer than a key may be, as `sql/mysql` describes it.
 pub(super) fn hash(value: &str) -> Value {
-    Value::Bytes(Md5::digest(value.as_bytes()).to_vec())
+    Value::Bytes(Sha256::digest(value.as_bytes())[..HASH].to_vec())
 }
 
 /// Text for a statement.

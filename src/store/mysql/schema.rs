@@ -2,7 +2,8 @@
 //!
 //! A database has a version in its table `schema_version`. Numbered migrations bring it from one
 //! version to the next; migration 1 makes the tables, or takes over those of the first SHIVA, which
-//! had no versions ([`first`], [`old_main`], [`old_whitelist`], [`old_window`]).
+//! had no versions ([`first`], [`old_main`], [`old_whitelist`], [`old_window`]). Whatever speaks
+//! against it is found before anything is changed ([`before`]).
 //!
 //! A server cannot undo a change of tables, so nothing here relies on it: each statement leaves a
 //! database that a second run goes on with. What is to be done is decided by looking at the
@@ -13,6 +14,7 @@
 //! Values in old rows that a strict server would refuse (0000-00-00) stay: the session is not
 //! strict. No statement makes a column narrower.
 
+mod before;
 mod first;
 mod old_main;
 mod old_whitelist;
@@ -26,7 +28,7 @@ use mysql::{Conn, Error};
 
 use super::fault::{Fault, Place, Tried};
 use super::link;
-use super::{Options, quoted};
+use super::{Options, quoted, rows};
 use crate::store::{Made, Result, StoreError, StoreErrorKind, UNCHANGED};
 use work::Work;
 
@@ -80,7 +82,7 @@ fn run(options: &Options, dry: bool) -> Result<(Vec<Made>, Vec<String>)> {
     if !dry {
         wait_for_others(&mut locked, options)?;
     }
-    not_exchanged(&mut locked, options)?;
+    before::look(&mut locked, options)?;
     let (mut made, mut statements) = (Vec::new(), Vec::new());
     for (database, migrations) in [(&options.window, WINDOW), (&options.main, MAIN)] {
         // Its own, for a prepared statement stays with the database that it was prepared in.
@@ -92,34 +94,6 @@ fn run(options: &Options, dry: bool) -> Result<(Vec<Made>, Vec<String>)> {
         statements.extend(done);
     }
     Ok((made, statements))
-}
-
-/// Tables that only a main database has, ours and the first SHIVA's, and only a window database.
-const ONLY_MAIN: &str = "'sdate', 'sdate_spam', 'ip_spam', 'windows_taken'";
-const ONLY_WINDOW: &str = "'attachments', 'sensors', 'windows', 'queue_files'";
-
-/// Fails, before anything is changed, where the configuration takes one database for the other.
-fn not_exchanged(connection: &mut Conn, options: &Options) -> Result<()> {
-    let foreign = [(&options.main, ONLY_WINDOW), (&options.window, ONLY_MAIN)];
-    for (database, tables) in foreign {
-        let query = format!(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND \
-             table_name IN ({tables}) LIMIT 1"
-        );
-        let found = connection
-            .exec_first::<String, _, _>(query, (database,))
-            .map_err(|error| Place::of(options, database).error(Fault::Sql(error)))?;
-        if let Some(table) = found {
-            return Err(StoreError {
-                kind: StoreErrorKind::Unfit,
-                what: format!(
-                    "the database {database} has a table {table}, which belongs to the other \
-                     database; are [database] maindb and tempdb exchanged? Nothing was changed"
-                ),
-            });
-        }
-    }
-    Ok(())
 }
 
 fn upgrade(work: &mut Work<'_>, migrations: &[Migration]) -> Result<()> {
@@ -156,16 +130,19 @@ fn newest(database: &str, version: u64) -> Result<()> {
     })
 }
 
+/// No database, no table, another program's table or view of that name.
+const NO_VERSION: &[u16] = &[1049, 1146, 1054, 1356];
+
 /// Checks that a database is there and of our version.
 pub(super) fn check(connection: &mut Conn, database: &str) -> Tried<()> {
     let query = format!(
         "SELECT max(version) FROM {}.schema_version",
         quoted(database)
     );
-    let version = match connection.query_first::<Option<u64>, _>(query) {
-        Ok(version) => version.flatten().unwrap_or(0),
-        Err(Error::MySqlError(error)) if matches!(error.code, 1049 | 1146) => 0,
-        Err(error) => return Err(error.into()),
+    let version = match rows::first(connection, &query, (), |row| row.number()) {
+        Ok(version) => version.unwrap_or(0),
+        Err(Fault::Sql(Error::MySqlError(error))) if NO_VERSION.contains(&error.code) => 0,
+        Err(error) => return Err(error),
     };
     newest(database, version)?;
     if version == VERSION {

@@ -162,9 +162,12 @@ impl Taking<'_> {
 
     fn day(&mut self, id: &str, new: &Day) -> Tried<()> {
         let date = new.first_seen.date();
-        let query = "SELECT sdate.id, firstSeen, lastSeen, todaysCounter FROM sdate_spam JOIN \
-            sdate ON sdate.id = date_id WHERE spam_id = ? AND date = ? LIMIT 1";
-        let known = first(self.conn(), query, (id, &date), |row| {
+        let (from, to) = (new.first_seen.datetime(), new.last_seen.datetime());
+        // What the first SHIVA left may have no times.
+        let query = "SELECT sdate.id, CASE WHEN firstSeen > '1000-01-01' THEN firstSeen ELSE ? END, \
+            CASE WHEN lastSeen > '1000-01-01' THEN lastSeen ELSE ? END, todaysCounter FROM \
+            sdate_spam JOIN sdate ON sdate.id = date_id WHERE spam_id = ? AND date = ? LIMIT 1";
+        let known = first(self.conn(), query, (&from, &to, id, &date), |row| {
             (row.number(), day(row))
         })?;
         if let Some((row, mut sum)) = known {
@@ -176,7 +179,6 @@ impl Taking<'_> {
         }
         let statement =
             "INSERT INTO sdate (date, firstSeen, lastSeen, todaysCounter) VALUES (?, ?, ?, ?)";
-        let (from, to) = (new.first_seen.datetime(), new.last_seen.datetime());
         execute(self.conn(), statement, (date, from, to, new.count))?;
         let row = self.conn().last_insert_id();
         let statement = "INSERT INTO sdate_spam (spam_id, date_id) VALUES (?, ?)";

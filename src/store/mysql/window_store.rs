@@ -1,15 +1,14 @@
 //! The window store on a server. See [`WindowStore`] for what each call promises.
 
 use super::batch;
-use super::fault::Fault;
-use super::link::{Commit, Link};
+use super::link::{Commit, Link, another_wrote, bound_to};
 use super::page;
 use super::relaying;
 use super::rows::{all, execute, exists, first};
 use crate::queue::QueueName;
 use crate::store::{
     Batch, Known, OpenWindow, ProbeSeen, Reasons, Result, Settlement, StoreError, StoreErrorKind,
-    TakenRecord, WindowStore,
+    TakenRecord, WindowKey, WindowStore,
 };
 use crate::timestamp::Timestamp;
 use crate::watchdog;
@@ -66,16 +65,32 @@ impl MysqlWindows {
 }
 
 impl WindowStore for MysqlWindows {
-    fn analyzer(&mut self) -> Result<String> {
-        let name = self.link.run(|session| {
-            first(&mut session.conn, "SELECT name FROM analyzer", (), |row| {
-                row.text()
+    fn bound_to(&mut self) -> Result<Option<String>> {
+        self.link.run(|session| bound_to(&mut session.conn))
+    }
+
+    fn bind(&mut self, queue: &str) -> Result<()> {
+        let statement = "UPDATE analyzer SET queue = ?";
+        self.link
+            .run(|session| execute(&mut session.conn, statement, (queue,)))?;
+        self.link.expect_bound(queue);
+        Ok(())
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        self.link.keep()
+    }
+
+    fn key(&mut self, window: u64) -> Result<WindowKey> {
+        let query = "SELECT name, token FROM windows, analyzer WHERE number = ?";
+        let key = self.link.run(|session| {
+            first(&mut session.conn, query, (window,), |row| WindowKey {
+                analyzer: row.text(),
+                window,
+                token: row.text(),
             })
         })?;
-        name.ok_or_else(|| StoreError {
-            kind: StoreErrorKind::Unfit,
-            what: "the window database names no analyzer; shiva-dbcreate names one".into(),
-        })
+        key.ok_or_else(|| WindowKey::none(window))
     }
 
     fn open_window(&mut self) -> Result<OpenWindow> {
@@ -142,6 +157,7 @@ impl WindowStore for MysqlWindows {
             None => self.open_number()?.0,
         };
         self.closing = Some(number);
+        let token = WindowKey::draw()?;
         let at = at.datetime();
         self.link.transaction(|session| {
             let conn = &mut session.conn;
@@ -154,8 +170,8 @@ impl WindowStore for MysqlWindows {
             refresh_counters(conn, number)?;
             let close = "UPDATE windows SET closed = ? WHERE number = ?";
             execute(conn, close, (&at, number))?;
-            let open = "INSERT INTO windows (number, opened) VALUES (?, ?)";
-            execute(conn, open, (number + 1, &at))?;
+            let open = "INSERT INTO windows (number, token, opened) VALUES (?, ?, ?)";
+            execute(conn, open, (number + 1, &token, &at))?;
             Ok(Commit::Yes)
         })?;
         self.closing = None;
@@ -303,14 +319,4 @@ fn refresh_counters(conn: &mut mysql::Conn, window: u64) -> super::fault::Tried<
         from = to + 1;
     }
     Ok(())
-}
-
-/// Somebody else has moved the window on: what we hold in memory is not what the store has.
-fn another_wrote() -> Fault {
-    Fault::Store(StoreError {
-        kind: StoreErrorKind::Taken,
-        what: "the window database was changed by another analyzer; stop the other one, or give \
-               one of them a [database] tempdb of its own, and restart this one"
-            .into(),
-    })
 }

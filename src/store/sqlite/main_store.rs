@@ -39,8 +39,12 @@ impl MainStore for SqliteMain {
 
     fn is_taken(&mut self, key: &WindowKey) -> Result<bool> {
         self.connection
-            .prepare_cached("SELECT 1 FROM windows_taken WHERE analyzer = ?1 AND window = ?2")
-            .and_then(|mut statement| statement.exists(params![key.analyzer, signed(key.window)]))
+            .prepare_cached(
+                "SELECT 1 FROM windows_taken WHERE analyzer = ?1 AND window = ?2 AND token = ?3",
+            )
+            .and_then(|mut statement| {
+                statement.exists(params![key.analyzer, signed(key.window), key.token])
+            })
             .map_err(|error| self.errors.of(&error))
     }
 
@@ -57,10 +61,11 @@ impl MainStore for SqliteMain {
             .map_err(failed)?;
         let marked = transaction
             .execute(
-                "INSERT OR IGNORE INTO windows_taken VALUES (?1, ?2, ?3)",
+                "INSERT OR IGNORE INTO windows_taken VALUES (?1, ?2, ?3, ?4)",
                 params![
                     key.analyzer,
                     signed(key.window),
+                    key.token,
                     Timestamp::now().datetime()
                 ],
             )

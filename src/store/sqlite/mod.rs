@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Engine, MADE, Made, MainStore, Reader, Result, StoreError, StoreErrorKind, UNCHANGED,
-    WindowStore,
+    WindowKey, WindowStore,
 };
 use crate::queue::maildir::{SHARED, lock, make_directory, own_file};
 use crate::queue::name::Namer;
@@ -79,16 +79,17 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn create(&self) -> Result<Vec<Made>> {
         self.make_directory()?;
+        let token = WindowKey::draw()?;
         let window = create(&self.window_file(), WINDOW_SCHEMA, |connection| {
             let host = rustix::system::uname()
                 .nodename()
                 .to_string_lossy()
                 .into_owned();
             let name = format!("{host}.{}", Namer::new().temporary());
-            connection.execute("INSERT INTO analyzer VALUES (?1)", [name])?;
+            connection.execute("INSERT INTO analyzer (name) VALUES (?1)", [name])?;
             connection.execute(
-                "INSERT INTO windows (number, opened) VALUES (1, ?1)",
-                [Timestamp::now().datetime()],
+                "INSERT INTO windows (number, token, opened) VALUES (1, ?1, ?2)",
+                [token, Timestamp::now().datetime()],
             )?;
             Ok(())
         })?;
@@ -247,7 +248,7 @@ fn open(file: &Path, read_only: bool) -> Result<Connection> {
 }
 
 /// Makes a database with its tables if there is none; true when it was made. A schema half made
-/// by a crash cannot be: it is one transaction.
+/// by a crash cannot be, for it is one transaction: a database with other tables is not ours.
 fn create(
     file: &Path,
     schema: &str,
@@ -259,9 +260,13 @@ fn create(
         kind: StoreErrorKind::Unavailable,
         what: format!("cannot make {}: {error}", file.display()),
     })?;
-    let make = || -> rusqlite::Result<bool> {
+    let make = || -> rusqlite::Result<Option<bool>> {
         let mut connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        let foreign = "SELECT count(*) > 0 AND sum(name = 'schema_version') = 0 FROM sqlite_master";
+        if connection.query_row(foreign, [], |row| row.get(0))? {
+            return Ok(None);
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let transaction =
@@ -272,14 +277,22 @@ fn create(
             |row| row.get(0),
         )?;
         if exists {
-            return Ok(false);
+            return Ok(Some(false));
         }
         transaction.execute_batch(schema)?;
         fill(&transaction)?;
         transaction.commit()?;
-        Ok(true)
+        Ok(Some(true))
     };
-    make().map_err(|error| errors.of(&error))
+    let made = make().map_err(|error| errors.of(&error))?;
+    made.ok_or_else(|| StoreError {
+        kind: StoreErrorKind::Unfit,
+        what: format!(
+            "{} is a database of another program; give [database] path another directory, or move \
+             the file away. Nothing was changed",
+            file.display()
+        ),
+    })
 }
 
 /// SQLite's integers are signed; no count of ours comes near the difference.

@@ -25,14 +25,14 @@ pub struct SqliteReader {
 
 /// The windows that are in the window store only.
 pub(super) const OPEN: &str = "window IN (SELECT number FROM windows WHERE NOT EXISTS (SELECT 1 FROM \
-                    store.windows_taken t WHERE t.window = number AND t.analyzer IN (SELECT name \
-                    FROM analyzer)))";
+                    store.windows_taken t WHERE t.window = number AND t.token = windows.token AND \
+                    t.analyzer IN (SELECT name FROM analyzer)))";
 
 /// The rows of one record, `?1`, in those windows: by the key of their tables.
 const MINE: &str = "(window, seq) IN (SELECT s.window, s.seq FROM main.spam s WHERE s.id = ?1 AND \
                     s.window IN (SELECT number FROM windows WHERE NOT EXISTS (SELECT 1 FROM \
-                    store.windows_taken t WHERE t.window = number AND t.analyzer IN (SELECT name \
-                    FROM analyzer))))";
+                    store.windows_taken t WHERE t.window = number AND t.token = windows.token AND \
+                    t.analyzer IN (SELECT name FROM analyzer))))";
 
 impl SqliteReader {
     pub(super) fn new(connection: Connection, window: &Path, main: &Path) -> Result<SqliteReader> {

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::{Errors, moment, relaying, signed, unsigned};
 use crate::queue::QueueName;
 use crate::store::{
     Batch, Day, Known, NewRecord, OpenWindow, Part, ProbeSeen, Reasons, Result, Sets, Settlement,
-    StoreError, StoreErrorKind, TakenRecord, WindowStore,
+    StoreError, StoreErrorKind, TakenRecord, WindowKey, WindowStore,
 };
 use crate::timestamp::Timestamp;
 
@@ -84,8 +84,31 @@ impl SqliteWindows {
 }
 
 impl WindowStore for SqliteWindows {
-    fn analyzer(&mut self) -> Result<String> {
-        self.run(|c| c.query_row("SELECT name FROM analyzer", [], |row| row.get(0)))
+    fn bound_to(&mut self) -> Result<Option<String>> {
+        self.run(|c| c.query_row("SELECT queue FROM analyzer", [], |row| row.get(0)))
+    }
+
+    fn bind(&mut self, queue: &str) -> Result<()> {
+        // Nobody else can while we have the lock.
+        self.run(|c| c.execute("UPDATE analyzer SET queue = ?1", [queue]))
+            .map(drop)
+    }
+
+    fn key(&mut self, window: u64) -> Result<WindowKey> {
+        let names = self.run(|c| {
+            c.query_row(
+                "SELECT name, token FROM windows, analyzer WHERE number = ?1",
+                [signed(window)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+        })?;
+        let (analyzer, token) = names.ok_or_else(|| WindowKey::none(window))?;
+        Ok(WindowKey {
+            analyzer,
+            window,
+            token,
+        })
     }
 
     fn open_window(&mut self) -> Result<OpenWindow> {
@@ -150,6 +173,7 @@ impl WindowStore for SqliteWindows {
     }
 
     fn close_window(&mut self, at: Timestamp) -> Result<()> {
+        let token = WindowKey::draw()?;
         self.run(|connection| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -157,8 +181,9 @@ impl WindowStore for SqliteWindows {
             transaction.execute(REFRESH_COUNTERS, [])?;
             transaction.execute("UPDATE windows SET closed = ?1 WHERE closed IS NULL", [&at])?;
             transaction.execute(
-                "INSERT INTO windows (number, opened) SELECT max(number) + 1, ?1 FROM windows",
-                [&at],
+                "INSERT INTO windows (number, token, opened) SELECT max(number) + 1, ?1, ?2 FROM \
+                 windows",
+                [&token, &at],
             )?;
             transaction.commit()
         })

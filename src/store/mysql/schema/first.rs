@@ -9,7 +9,7 @@ use super::tables::{self, Column, Table, Type};
 use super::work::{Existing, ExistingColumn, Work};
 use super::{MAIN_SCHEMA, WINDOW_SCHEMA, old_main, old_whitelist, old_window};
 use crate::store::mysql::quoted;
-use crate::store::{MADE, Result, StoreError, StoreErrorKind, UNCHANGED};
+use crate::store::{MADE, Result, UNCHANGED};
 
 /// Makes the main store's tables or takes over those that are there, and their rows.
 pub(super) fn main(work: &mut Work<'_>) -> Result<()> {
@@ -55,16 +55,6 @@ fn make(work: &mut Work<'_>, table: &Table, statement: &str) -> Result<()> {
 
 /// Brings a table that is there to what is declared.
 fn adapt(work: &mut Work<'_>, table: &Table, existing: &Existing) -> Result<()> {
-    if table.name == "spam" && !existing.columns.contains_key("ssdeep") {
-        return Err(StoreError {
-            kind: StoreErrorKind::Unfit,
-            what: format!(
-                "the table spam of the database {} is none of SHIVA's; give [database] maindb the \
-                 name of another database",
-                work.database
-            ),
-        });
-    }
     let (mut clauses, mut changed, mut added) = (Vec::new(), 0, 0);
     for column in &table.columns {
         let name = quoted(&column.name);

@@ -43,7 +43,7 @@ const NUMBERED: &str = "ALTER TABLE spam
     MODIFY COLUMN seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     ADD UNIQUE KEY spam_seq (seq)";
 
-const HASH_LINKS: &str = "UPDATE links SET hash = UNHEX(MD5(hyperLink))
+const HASH_LINKS: &str = "UPDATE links SET hash = UNHEX(LEFT(SHA2(hyperLink, 256), 32))
 WHERE hash IS NULL AND hyperLink IS NOT NULL AND id > ? AND id <= ?";
 
 const RECIPIENTS: List = List {
@@ -54,6 +54,7 @@ const RECIPIENTS: List = List {
     separator: ",",
     insert: "INSERT IGNORE INTO recipient_spam (spam_id, date, recipient, hash) VALUES ",
     row: "(?, ?, ?, ?)",
+    nobody: None,
     by_number: false,
 };
 
@@ -65,6 +66,7 @@ const USERS: List = List {
     separator: ", ",
     insert: "INSERT IGNORE INTO user_spam (spam_id, date, user, hash) VALUES ",
     row: "(?, ?, ?, ?)",
+    nobody: Some(split::NOBODY),
     by_number: false,
 };
 

@@ -5,7 +5,7 @@
 //! The column stays as it is until a test of the relay is taken in. A recipient that is there
 //! already stays as it is, so this can be repeated.
 
-use super::split::Values;
+use super::split::{NOBODY, Values};
 use super::work::Work;
 use crate::store::Result;
 use crate::store::bounds::{self, cut};
@@ -51,7 +51,7 @@ pub(super) fn keep(work: &mut Work<'_>) -> Result<()> {
 /// Adds the recipients of one row, which is read piece by piece; returns how many are new.
 fn keep_row(work: &mut Work<'_>, row: i64) -> Result<u64> {
     let now = Timestamp::now().datetime();
-    let (mut values, mut from, mut added) = (Values::new(","), 1, 0);
+    let (mut values, mut from, mut added) = (Values::new(",", Some(NOBODY)), 1, 0);
     loop {
         let piece = work.row::<Option<String>>(PIECES, (from, PIECE, row))?;
         let piece = piece.flatten().unwrap_or_default();

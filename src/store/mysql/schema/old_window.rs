@@ -8,7 +8,7 @@
 use super::split::{self, List};
 use super::work::{Existing, Work};
 use crate::queue::name::Namer;
-use crate::store::{Result, StoreError, StoreErrorKind};
+use crate::store::{Result, StoreError, StoreErrorKind, WindowKey};
 use crate::timestamp::Timestamp;
 
 /// The first SHIVA's tables.
@@ -57,7 +57,8 @@ SELECT s.`window`, s.seq, s.id, COALESCE(a.file_name, ''),
     CASE WHEN a.attach_type = 'inline' THEN 'inline' ELSE 'attach' END,
     COALESCE(a.attachment_file_path, ''), COALESCE(a.attachmentFileMd5, ''), '', 0, '',
     CASE WHEN a.date > '1000-01-01' THEN a.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(CONCAT_WS('/', a.attachmentFileMd5, a.file_name) USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(CONCAT_WS('/', a.attachmentFileMd5, a.file_name) USING utf8mb4), 256),
+        32))
 FROM old_attachments a JOIN spam s ON s.`window` = 1 AND s.id = a.spam_id",
     ),
     (
@@ -65,7 +66,7 @@ FROM old_attachments a JOIN spam s ON s.`window` = 1 AND s.id = a.spam_id",
         "INSERT IGNORE INTO links (`window`, seq, spam_id, hyperlink, date, hash)
 SELECT s.`window`, s.seq, s.id, l.hyperlink,
     CASE WHEN l.date > '1000-01-01' THEN l.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(l.hyperlink USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(l.hyperlink USING utf8mb4), 256), 32))
 FROM old_links l JOIN spam s ON s.`window` = 1 AND s.id = l.spam_id
 WHERE LENGTH(l.hyperlink) > 0",
     ),
@@ -74,7 +75,7 @@ WHERE LENGTH(l.hyperlink) > 0",
         "INSERT IGNORE INTO sensors (`window`, seq, spam_id, sensorID, date, hash)
 SELECT s.`window`, s.seq, s.id, l.sensorID,
     CASE WHEN l.date > '1000-01-01' THEN l.date ELSE DATE(s.firstSeen) END,
-    UNHEX(MD5(CONVERT(l.sensorID USING utf8mb4)))
+    UNHEX(LEFT(SHA2(CONVERT(l.sensorID USING utf8mb4), 256), 32))
 FROM old_sensors l JOIN spam s ON s.`window` = 1 AND s.id = l.spam_id
 WHERE LENGTH(l.sensorID) > 0",
     ),
@@ -82,7 +83,7 @@ WHERE LENGTH(l.sensorID) > 0",
 
 /// The list in a column of `spam`, and the table of its values.
 macro_rules! list {
-    ($column:literal, $separator:literal, $table:literal, $value:literal) => {
+    ($column:literal, $separator:literal, $table:literal, $value:literal, $nobody:expr) => {
         List {
             pages: concat!(
                 "SELECT seq, id, CAST(DATE(firstSeen) AS CHAR), CHAR_LENGTH(`",
@@ -105,16 +106,17 @@ macro_rules! list {
                 ", hash, seq, `window`) VALUES "
             ),
             row: "(?, ?, ?, ?, ?, 1)",
+            nobody: $nobody,
             by_number: true,
         }
     };
 }
 
 const LISTS: &[List] = &[
-    list!("to", ",", "recipients", "recipient"),
-    list!("user", ", ", "users", "user"),
-    list!("sourceIP", ", ", "sources", "sourceIP"),
-    list!("sensorID", ", ", "sensors", "sensorID"),
+    list!("to", ",", "recipients", "recipient", None),
+    list!("user", ", ", "users", "user", Some(split::NOBODY)),
+    list!("sourceIP", ", ", "sources", "sourceIP", None),
+    list!("sensorID", ", ", "sensors", "sensorID", None),
 ];
 
 fn aside(table: &str) -> String {
@@ -169,12 +171,12 @@ pub(super) fn take_over(work: &mut Work<'_>) -> Result<()> {
     if records > 0 {
         copy(work, &now)?;
     } else {
-        let open = "INSERT INTO windows (number, opened) VALUES (1, ?)";
-        work.execute_with(open, (&now,))?;
+        let open = "INSERT INTO windows (number, token, opened) VALUES (1, ?, ?)";
+        work.execute_with(open, (WindowKey::draw()?, &now))?;
     }
     let host: String = work.options.analyzer.chars().take(NAME_MAX).collect();
     let name = format!("{host}.{}", Namer::new().temporary());
-    work.execute_with("INSERT INTO analyzer VALUES (?)", (name,))?;
+    work.execute_with("INSERT INTO analyzer (name) VALUES (?)", (name,))?;
     work.execute("COMMIT")?;
     if records > 0 && !work.is_dry() {
         let waits = format!("{records} records of the first SHIVA wait as window 1");
@@ -204,8 +206,10 @@ fn copy(work: &mut Work<'_>, now: &str) -> Result<()> {
         work.row::<Option<String>>(first, ())?.flatten()
     };
     let opened = opened.as_deref().unwrap_or(now);
-    let windows = "INSERT INTO windows (number, opened, closed) VALUES (1, ?, ?), (2, ?, NULL)";
-    work.execute_with(windows, (opened, now, now))?;
+    let windows = "INSERT INTO windows (number, token, opened, closed) VALUES (1, ?, ?, ?), (2, ?, \
+        ?, NULL)";
+    let tokens = (WindowKey::draw()?, WindowKey::draw()?);
+    work.execute_with(windows, (tokens.0, opened, now, tokens.1, now))?;
     work.execute_with(SPAM, (opened,))?;
     work.execute(DAYS)?;
     work.execute(RELAYS)?;

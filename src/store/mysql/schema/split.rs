@@ -3,12 +3,12 @@
 //! Rows come some at a time, and a long list piece by piece: neither a large table nor a large
 //! list is in memory as a whole. Adding a value that is there already changes nothing.
 
-use md5::{Digest, Md5};
 use mysql::{Params, Value};
 
 use super::work::Work;
 use crate::store::Result;
 use crate::store::bounds::{self, cut};
+use crate::store::mysql::rows::hash;
 
 /// Lists read at once.
 const PAGE: u64 = 64;
@@ -23,8 +23,11 @@ const VALUE_MAX: usize = 64 * 1024;
 const ROWS_MAX: usize = 500;
 const BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes that a row takes beside its value and its record's id: hash, date, numbers.
+const ROW_OVERHEAD: usize = 48;
+
 /// What the first SHIVA wrote for a client that had not named a user.
-const NOBODY: &str = "none";
+pub(super) const NOBODY: &str = "none";
 
 /// A column of joined values, and where each of them goes.
 pub(super) struct List {
@@ -40,6 +43,8 @@ pub(super) struct List {
     pub(super) insert: &'static str,
     /// A row of that statement.
     pub(super) row: &'static str,
+    /// What stood there for no value.
+    pub(super) nobody: Option<&'static str>,
     /// Whether the rows bear the record's number.
     pub(super) by_number: bool,
 }
@@ -78,7 +83,7 @@ pub(super) fn take_apart(work: &mut Work<'_>, list: &List) -> Result<u64> {
         after = last.0;
         for (number, id, date, length, text) in page {
             let record = Record { number, id, date };
-            let mut values = Values::new(list.separator);
+            let mut values = Values::new(list.separator, list.nobody);
             let mut piece = text.unwrap_or_default();
             let mut read = PIECE;
             loop {
@@ -100,15 +105,18 @@ pub(super) fn take_apart(work: &mut Work<'_>, list: &List) -> Result<u64> {
 /// Values out of a list that comes in pieces.
 pub(super) struct Values<'s> {
     separator: &'s str,
+    nobody: Option<&'static str>,
     begun: String,
 }
 
 pub(super) type Each<'e> = &'e mut dyn FnMut(&str) -> Result<()>;
 
 impl<'s> Values<'s> {
-    pub(super) fn new(separator: &'s str) -> Values<'s> {
+    /// Of a list at this separator, where this stands for no value.
+    pub(super) fn new(separator: &'s str, nobody: Option<&'static str>) -> Values<'s> {
         Values {
             separator,
+            nobody,
             begun: String::new(),
         }
     }
@@ -118,7 +126,7 @@ impl<'s> Values<'s> {
         let text = std::mem::take(&mut self.begun);
         let (whole, last) = text.rsplit_once(self.separator).unwrap_or(("", &text));
         for value in whole.split(self.separator) {
-            give(value, each)?;
+            self.give(value, each)?;
         }
         let mut end = last.len().min(VALUE_MAX);
         while !last.is_char_boundary(end) {
@@ -129,14 +137,15 @@ impl<'s> Values<'s> {
     }
 
     pub(super) fn end(self, each: Each<'_>) -> Result<()> {
-        give(&self.begun, each)
+        self.give(&self.begun, each)
     }
-}
 
-fn give(value: &str, each: Each<'_>) -> Result<()> {
-    match value.trim() {
-        "" | NOBODY => Ok(()),
-        value => each(value),
+    fn give(&self, value: &str, each: Each<'_>) -> Result<()> {
+        let value = value.trim();
+        if value.is_empty() || Some(value) == self.nobody {
+            return Ok(());
+        }
+        each(value)
     }
 }
 
@@ -152,13 +161,12 @@ struct Rows<'l> {
 impl Rows<'_> {
     fn add(&mut self, work: &mut Work<'_>, record: &Record, value: &str) -> Result<()> {
         let value = cut(value, bounds::ADDRESS);
-        let hash = Md5::digest(value.as_bytes());
-        self.bytes += value.len() + record.id.len() + hash.len() + 32;
+        self.bytes += value.len() + record.id.len() + ROW_OVERHEAD;
         self.values.extend([
             Value::from(record.id.as_str()),
             Value::from(record.date.as_deref()),
             Value::from(value.as_ref()),
-            Value::from(hash.as_slice()),
+            hash(&value),
         ]);
         if self.list.by_number {
             self.values.push(Value::from(record.number));
@@ -186,13 +194,13 @@ impl Rows<'_> {
 mod tests {
     use super::*;
 
-    fn taken(separator: &str, pieces: &[&str]) -> Vec<String> {
+    fn taken(separator: &'static str, pieces: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
         let mut each = |value: &str| {
             all.push(value.to_owned());
             Ok(())
         };
-        let mut values = Values::new(separator);
+        let mut values = Values::new(separator, None);
         for piece in pieces {
             values.feed(piece, &mut each).unwrap();
         }
@@ -203,7 +211,7 @@ mod tests {
     #[test]
     fn a_list_is_the_same_however_its_pieces_fall() {
         let list = "a@x.example,b,, c ,none,é@y.example";
-        let expected = ["a@x.example", "b", "c", "é@y.example"];
+        let expected = ["a@x.example", "b", "c", "none", "é@y.example"];
         assert_eq!(taken(",", &[list]), expected);
         let pieces: Vec<String> = list.chars().map(String::from).collect();
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
@@ -216,8 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_word_for_nobody_is_one_only_where_it_was() {
+        let taken = |nobody| {
+            let mut all = Vec::new();
+            let mut each = |value: &str| {
+                all.push(value.to_owned());
+                Ok(())
+            };
+            Values::new(",", nobody).feed("none,a,", &mut each).unwrap();
+            all
+        };
+        assert_eq!(taken(Some(NOBODY)), ["a"]);
+        assert_eq!(taken(None), ["none", "a"]);
+    }
+
+    #[test]
     fn a_value_without_end_takes_no_memory_without_end() {
-        let mut values = Values::new(",");
+        let mut values = Values::new(",", None);
         for _ in 0..100 {
             values.feed(&"é".repeat(10_000), &mut |_| Ok(())).unwrap();
         }
