@@ -6,17 +6,24 @@
 //! samples that no record keeps are removed and the window's rows deleted. Each step can be
 //! repeated: a window found half way is finished.
 //!
+//! Where it is to be shared, the window's records are in the outbox ([`crate::hpfeeds::outbox`]) before
+//! the transaction is committed, and are let go after it.
+//!
 //! The index over the main store is built at the first window, outside of a transaction, and kept
 //! up after that.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use crate::archive;
 use crate::crash;
 use crate::fingerprint::{Ctph, Fingerprint, SpamId};
+use crate::hpfeeds::outbox::{self, Dropped, Outbox, Writer};
 use crate::sameness::{Against, Index, Rule, Scratch};
-use crate::store::{Known, MainStore, Place, Result, StoreError, StoreErrorKind, WindowStore};
+use crate::store::{
+    Known, MainStore, Place, Result, StoreError, StoreErrorKind, TakeIn, WindowKey, WindowStore,
+};
 
 /// The index over the main store.
 struct MainIndex {
@@ -34,14 +41,22 @@ pub struct Correlation {
     windows: Box<dyn WindowStore>,
     main: Box<dyn MainStore>,
     known: MainIndex,
+    outbox: Option<Outbox>,
 }
 
 impl Correlation {
-    /// Correlates with connections of its own, so that analysis goes on beside.
-    pub fn new(rule: Rule, windows: Box<dyn WindowStore>, main: Box<dyn MainStore>) -> Correlation {
+    /// Correlates with connections of its own, so that analysis goes on beside. What is to be
+    /// shared goes into the outbox.
+    pub fn new(
+        rule: Rule,
+        windows: Box<dyn WindowStore>,
+        main: Box<dyn MainStore>,
+        outbox: Option<Outbox>,
+    ) -> Correlation {
         Correlation {
             windows,
             main,
+            outbox,
             known: MainIndex {
                 rule,
                 index: Index::new(),
@@ -73,30 +88,20 @@ impl Correlation {
             // Most of it here, where nobody waits for us.
             self.main
                 .each_known(known.last, &mut |number, record| known.add(number, &record))?;
+            let outbox = self.outbox.as_ref();
             self.main.take_in(&key, &mut |taking| {
                 taking.each_known(known.last, &mut |number, record| known.add(number, &record))?;
                 let places = known.places(windows.as_mut(), window)?;
-                windows.each_record(window, &mut |record| {
-                    let id = &record.record.known.id;
-                    let place = places.get(id).cloned().map_or(Place::New, Place::Into);
-                    taking.record(&record, &place)?;
-                    crash::point("window-half-taken");
-                    Ok(())
-                })?;
-                for (date, reason, count) in windows.undeliverable(window)? {
-                    taking.undeliverable(&date, &reason, count)?;
-                }
-                for (date, reason, count) in windows.unrelayed(window)? {
-                    taking.unrelayed(&date, &reason, count)?;
-                }
-                for probe in windows.probes(window)? {
-                    taking.probe(&probe)?;
-                }
+                records(windows.as_mut(), &key, &places, outbox, taking)?;
+                counts(windows.as_mut(), window, taking)?;
                 crash::point("window-before-commit");
                 Ok(())
             })?;
         }
         crash::point("window-taken");
+        if let Some(outbox) = &self.outbox {
+            release(outbox, &key).map_err(|error| outbox_failed(&error))?;
+        }
         self.remove_samples(window)?;
         crash::point("window-samples-removed");
         self.windows.drop_window(window)
@@ -114,6 +119,67 @@ impl Correlation {
                 what: format!("cannot remove the sample {sample}: {error}"),
             })
         })
+    }
+}
+
+/// Hands a window's records over to the main store, and to the outbox.
+fn records(
+    windows: &mut dyn WindowStore,
+    key: &WindowKey,
+    places: &HashMap<String, String>,
+    outbox: Option<&Outbox>,
+    taking: &mut dyn TakeIn,
+) -> Result<()> {
+    let failed = |error: io::Error| outbox_failed(&error);
+    let mut writer = outbox
+        .map(|outbox| outbox.begin(&outbox::name(key)))
+        .transpose()
+        .map_err(failed)?;
+    windows.each_record(key.window, &mut |record| {
+        if let Some(writer) = &mut writer {
+            writer.add(&record).map_err(failed)?;
+        }
+        let id = &record.record.known.id;
+        let place = places.get(id).cloned().map_or(Place::New, Place::Into);
+        taking.record(&record, &place)?;
+        crash::point("window-half-taken");
+        Ok(())
+    })?;
+    writer.map_or(Ok(()), Writer::finish).map_err(failed)
+}
+
+/// Hands over what a window counted beside its records.
+fn counts(windows: &mut dyn WindowStore, window: u64, taking: &mut dyn TakeIn) -> Result<()> {
+    for (date, reason, count) in windows.undeliverable(window)? {
+        taking.undeliverable(&date, &reason, count)?;
+    }
+    for (date, reason, count) in windows.unrelayed(window)? {
+        taking.unrelayed(&date, &reason, count)?;
+    }
+    for probe in windows.probes(window)? {
+        taking.probe(&probe)?;
+    }
+    Ok(())
+}
+
+/// Lets a window's records be published, and keeps the outbox to its bound.
+fn release(outbox: &Outbox, key: &WindowKey) -> io::Result<()> {
+    outbox.release(&outbox::name(key))?;
+    let dropped = outbox.make_room()?;
+    if dropped != Dropped::default() {
+        let (raw, parsed) = (dropped.raw, dropped.parsed);
+        log::error!(
+            "event=hpfeeds.dropped samples={raw} records={parsed} reason=\"outboxmax is reached\" \
+             action=\"the rest waits for the broker\""
+        );
+    }
+    Ok(())
+}
+
+fn outbox_failed(error: &io::Error) -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        what: format!("the outbox of hpfeeds: {error}"),
     }
 }
 

@@ -312,7 +312,7 @@ fn correlate(
             // After a failure with fresh connections and a fresh index.
             let mut ready = match correlation.take() {
                 Some(ready) => ready,
-                None => Correlation::new(rule, stores.windows()?, stores.main()?),
+                None => Correlation::new(rule, stores.windows()?, stores.main()?, None),
             };
             let taken = ready.take_in_waiting()?;
             if taken > 0 {

@@ -35,6 +35,8 @@ pub struct Payload {
     pub channel: &'static str,
     /// JSON.
     pub json: Vec<u8>,
+    /// It only says how large the content is.
+    pub oversize: bool,
 }
 
 impl Payload {
@@ -42,6 +44,7 @@ impl Payload {
         Payload {
             channel,
             json: serde_json::to_vec(value).unwrap_or_default(),
+            oversize: false,
         }
     }
 }
@@ -209,13 +212,14 @@ fn within(
         }
     }
     let size = content.len() as u64;
-    payload(
-        None,
-        Some(Oversize {
-            oversize: true,
-            size,
-        }),
-    )
+    let announced = Oversize {
+        oversize: true,
+        size,
+    };
+    Payload {
+        oversize: true,
+        ..payload(None, Some(announced))
+    }
 }
 
 #[cfg(test)]

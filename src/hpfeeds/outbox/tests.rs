@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{Day, Known, NewRecord, Sets};
+use crate::store::{Day, Known, NewRecord, Sets, TakenRecord};
 use crate::timestamp::Timestamp;
 
 struct Rig {
@@ -136,7 +136,7 @@ fn over_the_bound_the_oldest_samples_go_and_are_counted() {
     rig.put("1", &[1, 2]);
     rig.put("2", &[3, 4]);
     assert_eq!(rig.outbox.make_room().unwrap(), Dropped::default());
-    let records = size(&rig.outbox.path("1", "parsed")).unwrap();
+    let records = room::size(&rig.outbox.path("1", "parsed")).unwrap();
     // Room for the records of both and for one sample.
     rig.outbox.most = 2 * records + 1500;
     assert_eq!(
