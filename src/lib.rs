@@ -21,7 +21,8 @@
 //! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `import` and `parse`,
 //!   and `shiva-dbcreate`.
 //!
-//! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
+//! Beside the way: [`notification`] (what needs a person is mailed to one), [`cli`],
+//! [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
 //! [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the
 //! process).
 
@@ -41,6 +42,7 @@ pub mod fingerprint;
 pub mod hpfeeds;
 pub mod logging;
 pub mod message;
+pub mod notification;
 pub mod operator;
 pub mod parsed;
 pub mod privileges;

@@ -1,9 +1,9 @@
 //! Moments in time, as SHIVA writes them.
 //!
 //! One type, [`Timestamp`]: microseconds since the epoch, always UTC. It prints as RFC 3339
-//! (envelope line, JSON, logs), as the `datetime` of the old tables (seconds), and as a date.
-//! A moment outside the years 0 to 9999 cannot be written in either form and is clamped to
-//! the nearest that can.
+//! (envelope line, JSON, logs), as the `datetime` of the old tables (seconds), as a date, and as
+//! mails have it. A moment outside the years 0 to 9999 cannot be written in these forms and is
+//! clamped to the nearest that can.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,6 +18,9 @@ const RFC3339_SECONDS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 const DATETIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const MAIL: &[BorrowedFormatItem<'static>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] +0000"
+);
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
 /// The first second of the year 0 and the last of the year 9999, in seconds since the epoch.
@@ -93,6 +96,11 @@ impl Timestamp {
         self.format(DATETIME)
     }
 
+    /// As the Date field of a mail (RFC 5322 section 3.3).
+    pub fn mail_date(self) -> String {
+        self.format(MAIL)
+    }
+
     /// `YYYY-MM-DD`.
     pub fn date(self) -> String {
         self.format(DATE)
@@ -140,6 +148,7 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339(&at.to_string()), Some(at));
         assert_eq!(at.datetime(), "2023-11-14 22:13:20");
         assert_eq!(at.rfc3339_seconds(), "2023-11-14T22:13:20Z");
+        assert_eq!(at.mail_date(), "Tue, 14 Nov 2023 22:13:20 +0000");
         assert_eq!(
             Timestamp::parse_datetime(&at.datetime()),
             Some(Timestamp::from_seconds(1_700_000_000, 0))

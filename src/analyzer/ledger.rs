@@ -32,6 +32,7 @@ use crate::archive::Archive;
 use crate::crash;
 use crate::escape;
 use crate::logging::Rarely;
+use crate::notification::Kind;
 use crate::queue::{Claim, Maildir, QueueName};
 use crate::relay::Relaying;
 use crate::sameness::Rule;
@@ -204,6 +205,10 @@ impl Ledger {
     }
 
     fn count_undeliverable(&mut self, claim: &Claim, received_at: Timestamp, reason: &str) {
+        let detail = format!("{}: {reason}", claim.name);
+        self.patience
+            .notifier()
+            .report(Kind::Undeliverable, &detail);
         if let Some(held_back) = self.undeliverable.now() {
             let (file, why) = (escape::value(claim.name.as_str()), escape::value(reason));
             log::warn!(

@@ -22,6 +22,7 @@ pub mod sweep;
 pub mod worker;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -33,6 +34,7 @@ use crate::archive::Archive;
 use crate::config::{self, Config};
 use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
+use crate::notification::{self, Mailer, disk};
 use crate::queue::{Claim, Maildir};
 use crate::relay::policy::KNOWN_PROBES_MAX;
 use crate::relay::{KnownProbes, Relaying};
@@ -65,8 +67,16 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// taken in.
 pub fn run(config: &Config, once: bool, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     die_of_panics();
+    let send = notification::through(&config.relay);
+    let mailer = Mailer::start(&config.notification, &config.queuepath, send);
+    let (notifier, mailer) = mailer.map_err(cannot_start)?;
     let patience = Patience::new(Arc::clone(stop), once.then_some(ONCE_LIMIT));
-    match Analyzer::start(config, once, &patience).and_then(Analyzer::work) {
+    let patience = patience.with_notifier(notifier);
+    let result = Analyzer::start(config, once, &patience).and_then(Analyzer::work);
+    if let Some(mailer) = mailer {
+        mailer.finish();
+    }
+    match result {
         Ok(()) | Err(GaveUp::Stopped) => Ok(()),
         Err(GaveUp::TooLong(failure)) => Err(failure),
     }
@@ -90,6 +100,7 @@ struct Analyzer {
     gate: Arc<Gate>,
     closed: Sender<()>,
     status: Status,
+    disks: disk::Watch,
     intake: JoinHandle<Result<(), GaveUp>>,
     workers: Vec<JoinHandle<()>>,
     correlation: JoinHandle<Result<(), GaveUp>>,
@@ -156,6 +167,7 @@ impl Analyzer {
             gate,
             closed,
             status: Status::new(maildir),
+            disks: disk::Watch::new(directories(config)),
             intake,
             workers,
             correlation,
@@ -204,6 +216,7 @@ impl Analyzer {
                 self.close_when_due()?;
             }
             self.status.tell(&self.ledger);
+            self.disks.look(self.patience.notifier());
         }
     }
 
@@ -263,6 +276,22 @@ impl Analyzer {
         log::info!("event=analyzer.stopped messages={counted}");
         taken
     }
+}
+
+/// Where the analyzer writes.
+fn directories(config: &Config) -> Vec<PathBuf> {
+    let paths = &config.analyzer;
+    let mut directories = vec![
+        config.queuepath.clone(),
+        paths.undeliverable_path.clone(),
+        paths.rawspampath.clone(),
+        paths.attachpath.clone(),
+        paths.inlinepath.clone(),
+    ];
+    if config.database.engine == config::Engine::Sqlite {
+        directories.push(config.database.path.clone());
+    }
+    directories
 }
 
 /// Waits for the relay host's last answers; a service that stops lets what waits come back untried.
@@ -364,10 +393,11 @@ fn spawn<T: Send + 'static>(
 }
 
 fn no_thread(error: io::Error) -> GaveUp {
-    GaveUp::TooLong(Failure::new(
-        Exit::Unavailable,
-        format!("cannot start a thread: {error}"),
-    ))
+    GaveUp::TooLong(cannot_start(error))
+}
+
+fn cannot_start(error: io::Error) -> Failure {
+    Failure::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
 }
 
 /// A panic's message may hold a stranger's bytes: say where it was, not what it says. A worker's

@@ -1,7 +1,8 @@
 //! Waiting for a neighbour: again and again with growing pauses, said once and then rarely.
 //!
-//! A service waits for ever, or until it is stopped. `--once` waits [`ONCE_LIMIT`] and gives up. Where
-//! waiting is no use ([`Passing`]), both end.
+//! A service waits for ever, or until it is stopped. `--once` waits [`ONCE_LIMIT`] and gives up.
+//! Where waiting is no use ([`Passing`]), both end. A database that is away for five minutes is
+//! reported to a person, and again every five minutes.
 
 use std::fmt::Display;
 use std::io;
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::escape;
 use crate::exit::{Exit, Failure};
+use crate::notification::{Kind, Notifier};
 use crate::store::{StoreError, StoreErrorKind};
+use crate::timestamp::Timestamp;
 use crate::watchdog;
 
 /// How long `--once` waits for a neighbour.
@@ -53,17 +56,62 @@ pub enum GaveUp {
     TooLong(Failure),
 }
 
+/// An outage, if there is one, and when it was said.
+#[derive(Debug)]
+struct Outage {
+    since: Timestamp,
+    said: Option<Instant>,
+}
+
+/// How an outage is said now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saying {
+    First,
+    Again,
+}
+
+impl Outage {
+    fn since(since: Timestamp) -> Outage {
+        Outage { since, said: None }
+    }
+
+    fn saying(&mut self, now: Instant) -> Option<Saying> {
+        let saying = match self.said {
+            None => Saying::First,
+            Some(at) if now.saturating_duration_since(at) >= SAY_EVERY => Saying::Again,
+            Some(_) => return None,
+        };
+        self.said = Some(now);
+        Some(saying)
+    }
+}
+
 /// How to wait. Clones share the order to stop.
 #[derive(Clone, Debug)]
 pub struct Patience {
     stop: Arc<AtomicBool>,
     limit: Option<Duration>,
+    notifier: Notifier,
 }
 
 impl Patience {
     /// Waits until `stop`, or `limit` for each wait.
     pub fn new(stop: Arc<AtomicBool>, limit: Option<Duration>) -> Patience {
-        Patience { stop, limit }
+        Patience {
+            stop,
+            limit,
+            notifier: Notifier::off(),
+        }
+    }
+
+    /// Reports a database that is away, each time it is said again.
+    pub fn with_notifier(self, notifier: Notifier) -> Patience {
+        Patience { notifier, ..self }
+    }
+
+    /// Who is told what needs a person.
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     /// Whether the process was told to stop.
@@ -88,12 +136,12 @@ impl Patience {
         mut attempt: impl FnMut() -> Result<T, E>,
     ) -> Result<T, GaveUp> {
         let began = Instant::now();
-        let mut said: Option<Instant> = None;
+        let mut outage = Outage::since(Timestamp::now());
         let mut pause = PAUSE_FIRST;
         loop {
             let error = match attempt() {
                 Ok(value) => {
-                    if said.is_some() {
+                    if outage.said.is_some() {
                         let seconds = began.elapsed().as_secs();
                         log::warn!("event={neighbour}.back after_seconds={seconds}");
                     }
@@ -105,14 +153,8 @@ impl Patience {
                 }
                 Err(error) => error.to_string(),
             };
-            if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-                let reason = escape::value(&error);
-                log::error!("event={neighbour}.away reason={reason} action=waiting");
-                let status = format!("waiting for {neighbour}: {}", escape::line(&error));
-                // Started, if not at work: a service that waits has not failed.
-                let ready = sd_notify::NotifyState::Ready;
-                let _ = sd_notify::notify(&[ready, sd_notify::NotifyState::Status(&status)]);
-                said = Some(Instant::now());
+            if let Some(saying) = outage.saying(Instant::now()) {
+                self.say(neighbour, &error, saying, outage.since);
             }
             if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
                 let message = format!("{error}; all is kept, and the next run goes on");
@@ -120,6 +162,19 @@ impl Patience {
             }
             self.pause(pause)?;
             pause = (pause * 2).min(PAUSE_MOST);
+        }
+    }
+
+    fn say(&self, neighbour: &str, error: &str, saying: Saying, since: Timestamp) {
+        let reason = escape::value(error);
+        log::error!("event={neighbour}.away reason={reason} action=waiting");
+        let status = format!("waiting for {neighbour}: {}", escape::line(error));
+        // Started, if not at work: a service that waits has not failed.
+        let ready = sd_notify::NotifyState::Ready;
+        let _ = sd_notify::notify(&[ready, sd_notify::NotifyState::Status(&status)]);
+        if (neighbour, saying) == ("database", Saying::Again) {
+            let detail = format!("since {}: {error}", since.rfc3339_seconds());
+            self.notifier.report(Kind::DatabaseGone, &detail);
         }
     }
 
@@ -153,6 +208,44 @@ mod tests {
         assert!(
             matches!(gave_up, Err(GaveUp::TooLong(failure)) if failure.exit == Exit::Unavailable)
         );
+    }
+
+    #[test]
+    fn an_outage_is_said_at_once_and_then_every_five_minutes() {
+        let began = Instant::now();
+        let mut outage = Outage::since(Timestamp::now());
+        for (seconds, saying) in [
+            (0, Some(Saying::First)),
+            (1, None),
+            (299, None),
+            (300, Some(Saying::Again)),
+            (599, None),
+            (601, Some(Saying::Again)),
+        ] {
+            let now = began + Duration::from_secs(seconds);
+            assert_eq!(outage.saying(now), saying, "after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn only_a_database_that_is_away_for_long_needs_a_person() {
+        let (notifier, heard) = Notifier::to_channel();
+        let patience = Patience::new(Arc::default(), None).with_notifier(notifier);
+        for (neighbour, saying, reports) in [
+            ("database", Saying::First, 0),
+            ("queue", Saying::Again, 0),
+            ("database", Saying::Again, 1),
+            ("database", Saying::Again, 1),
+        ] {
+            let since = Timestamp::from_seconds(1_800_000_000, 0);
+            patience.clone().say(neighbour, "no answer", saying, since);
+            let heard: Vec<_> = heard.try_iter().collect();
+            assert_eq!(heard.len(), reports, "{neighbour} {saying:?}");
+            for report in heard {
+                assert_eq!(report.kind, Kind::DatabaseGone);
+                assert_eq!(report.detail, "since 2027-01-15T08:00:00Z: no answer");
+            }
+        }
     }
 
     #[test]

@@ -294,10 +294,7 @@ fn server(values: &Values) -> mysql::Options {
         },
         main: text("maindb"),
         window: text("tempdb"),
-        analyzer: match values.text("analyzer", "name") {
-            "" => system_hostname(),
-            name => name.to_owned(),
-        },
+        analyzer: analyzer_name(values),
         keep_bodies: values.bool("database", "localdb"),
     }
 }
@@ -328,6 +325,14 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+/// The analyzer's name: its own, else that of the machine.
+fn analyzer_name(values: &Values) -> String {
+    match values.text("analyzer", "name") {
+        "" => system_hostname(),
+        name => name.to_owned(),
+    }
 }
 
 fn system_hostname() -> String {

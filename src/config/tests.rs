@@ -179,10 +179,29 @@ fn notices_go_to_one_plain_address_or_to_nobody() {
         let notification = &config.notification;
         assert_eq!(notification.enabled, mailed, "{text}");
         assert_eq!(!notification.recipient.is_empty(), mailed, "{text}");
+        if recipient == "root" {
+            assert_eq!(notification.recipient, "root@localhost");
+        }
         let said = config.warnings.join("\n");
         match warned {
             "" => assert_eq!(said, ""),
             _ => assert!(said.contains(warned), "{text}: {said}"),
         }
+    }
+}
+
+#[test]
+fn the_sender_of_notices_is_a_whole_address_or_none() {
+    for (sender, read) in [
+        ("trap@example.net", "trap@example.net"),
+        ("trap", ""),
+        ("", ""),
+        ("a@b@example.net", ""),
+    ] {
+        let text = format!("[notification]\nsender = {sender}\n");
+        let config = load(&text).unwrap();
+        assert_eq!(config.notification.sender, read, "{text}");
+        let warned = !sender.is_empty() && read.is_empty();
+        assert_eq!(!config.warnings.is_empty(), warned, "{text}");
     }
 }

@@ -62,7 +62,8 @@ impl Policy {
             individual: config.individual,
             global: config.global,
             max_recipients: config.max_recipients,
-            deny: Deny::new(&config.deny),
+            // Mail to the receiver's own name would come back to it.
+            deny: Deny::new(config.deny.iter().chain([&config.hostname])),
             tokens: Tokens::new(&config.tokens, &config.hostname),
         }
     }

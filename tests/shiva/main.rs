@@ -19,6 +19,7 @@ mod mariadb_programs;
 mod mariadb_relaying;
 mod mariadb_site;
 mod message;
+mod notices;
 mod programs;
 mod relay_delivery;
 mod relay_exim;
