@@ -7,7 +7,7 @@ use super::View;
 use crate::store::mysql::fault::Tried;
 use crate::store::mysql::page::day;
 use crate::store::mysql::relaying::{RELAY, fate, relay};
-use crate::store::mysql::rows::{Columns, all, hash};
+use crate::store::mysql::rows::{Columns, all, first, hash};
 use crate::store::relay::RECORDS_AFTER_PROBE;
 use crate::store::{Day, Fate, LedgerLine, Probe};
 use crate::timestamp::Timestamp;
@@ -55,6 +55,13 @@ impl View<'_> {
         self.count(&format!(
             "SELECT COUNT(*) FROM {{w}}.relays WHERE fate = 'accepted' AND {condition}"
         ))
+    }
+
+    /// How many copies of a record were relayed.
+    pub(super) fn relayed(&mut self, id: &str, mine: &str) -> Tried<u64> {
+        let query = self.sql("SELECT SUM(totalRelayed) FROM {m}.relay WHERE spam_id = ?");
+        let taken_in = first(self.conn, &query, (id,), |row| row.number())?;
+        Ok(taken_in.unwrap_or(0) + self.accepted(mine)?)
     }
 
     /// What was not relayed, by reason, most frequent first.
@@ -106,11 +113,11 @@ impl View<'_> {
     fn records_after(
         &mut self,
         recipient: &str,
-        first: Timestamp,
+        since: Timestamp,
     ) -> Tried<Vec<(String, String, u64)>> {
         let query = self.sql(&RECORDS.replace("{clients}", CLIENTS));
-        let (key, first) = (hash(recipient), first.datetime());
-        let values = (&key, &key, &first, &key, &key, &first, RECORDS_AFTER_PROBE);
+        let (key, since) = (hash(recipient), since.datetime());
+        let values = (&key, &key, &since, &key, &key, &since, RECORDS_AFTER_PROBE);
         let records = all(self.conn, &query, values, |row| (row.text(), row.number()))?;
         let record = |(id, count): (String, u64)| Ok((id.clone(), self.subject(&id)?, count));
         records.into_iter().map(record).collect()
