@@ -229,14 +229,12 @@ impl View<'_> {
         };
         let mine = self.mine(id)?;
         let (count, first_seen, last_seen) = self.seen(id, &mine)?;
-        let relayed = self.sql("SELECT SUM(totalRelayed) FROM {m}.relay WHERE spam_id = ?");
-        let relayed = first(self.conn, &relayed, (id,), |row| row.number())?.unwrap_or(0);
         Ok(Some(Spam {
             record,
             count,
             first_seen,
             last_seen,
-            relayed: relayed + self.accepted(&mine)?,
+            relayed: self.relayed(id, &mine)?,
             sets: self.sets(id, &mine)?,
         }))
     }

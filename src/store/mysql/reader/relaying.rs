@@ -1,12 +1,13 @@
 //! What an operator asks about relaying.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::View;
 use crate::store::mysql::fault::Tried;
 use crate::store::mysql::page::day;
 use crate::store::mysql::relaying::{RELAY, fate, relay};
-use crate::store::mysql::rows::{all, hash};
+use crate::store::mysql::rows::{Columns, all, first, hash};
 use crate::store::relay::RECORDS_AFTER_PROBE;
 use crate::store::{Day, Fate, LedgerLine, Probe};
 use crate::timestamp::Timestamp;
@@ -27,25 +28,40 @@ const RECORDS: &str = "SELECT id, SUM(n) AS total FROM (SELECT spam.id, todaysCo
     seq) WHERE days.lastSeen >= ?) AS seen GROUP BY id ORDER BY total DESC, id LIMIT ?";
 
 impl View<'_> {
-    /// The ledger, newest line first.
+    /// The ledger, newest line first. Each store is asked by itself: a server that is asked for both
+    /// in one query reads and sorts them whole.
     pub(super) fn ledger(&mut self, most: usize) -> Tried<Vec<LedgerLine>> {
-        let newest = "ORDER BY taken DESC, name DESC LIMIT ?";
-        let query = self.sql(&format!(
-            "(SELECT spam_id, {RELAY} FROM {{m}}.relay_log {newest}) UNION ALL (SELECT spam_id, \
-             {RELAY} FROM {{w}}.relays WHERE {{open}} {newest}) {newest}"
-        ));
-        all(self.conn, &query, (most, most, most), |row| LedgerLine {
-            id: row.text(),
-            relay: relay(row),
-        })
+        let mut lines = Vec::new();
+        for (table, condition) in [("{m}.relay_log", "TRUE"), ("{w}.relays", "{open}")] {
+            let query = self.sql(&format!(
+                "SELECT spam_id, {RELAY} FROM {table} WHERE {condition} ORDER BY taken DESC, name \
+                 DESC LIMIT ?"
+            ));
+            let line = |row: &mut Columns| LedgerLine {
+                id: row.text(),
+                relay: relay(row),
+            };
+            lines.extend(all(self.conn, &query, (most,), line)?);
+        }
+        let key = |line: &LedgerLine| Reverse((line.relay.taken, line.relay.name.clone()));
+        lines.sort_by_cached_key(key);
+        lines.truncate(most);
+        Ok(lines)
     }
 
-    /// How many copies the relay host accepted that the main store does not know of; the rows that
-    /// are meant are those of a condition.
+    /// How many copies the relay host accepted that only the window store knows of, where a
+    /// condition holds.
     pub(super) fn accepted(&mut self, condition: &str) -> Tried<u64> {
         self.count(&format!(
             "SELECT COUNT(*) FROM {{w}}.relays WHERE fate = 'accepted' AND {condition}"
         ))
+    }
+
+    /// How many copies of a record were relayed.
+    pub(super) fn relayed(&mut self, id: &str, mine: &str) -> Tried<u64> {
+        let query = self.sql("SELECT SUM(totalRelayed) FROM {m}.relay WHERE spam_id = ?");
+        let taken_in = first(self.conn, &query, (id,), |row| row.number())?;
+        Ok(taken_in.unwrap_or(0) + self.accepted(mine)?)
     }
 
     /// What was not relayed, by reason, most frequent first.
@@ -97,11 +113,11 @@ impl View<'_> {
     fn records_after(
         &mut self,
         recipient: &str,
-        first: Timestamp,
+        since: Timestamp,
     ) -> Tried<Vec<(String, String, u64)>> {
         let query = self.sql(&RECORDS.replace("{clients}", CLIENTS));
-        let (key, first) = (hash(recipient), first.datetime());
-        let values = (&key, &key, &first, &key, &key, &first, RECORDS_AFTER_PROBE);
+        let (key, since) = (hash(recipient), since.datetime());
+        let values = (&key, &key, &since, &key, &key, &since, RECORDS_AFTER_PROBE);
         let records = all(self.conn, &query, values, |row| (row.text(), row.number()))?;
         let record = |(id, count): (String, u64)| Ok((id.clone(), self.subject(&id)?, count));
         records.into_iter().map(record).collect()
