@@ -93,7 +93,7 @@ struct Line {
     command: Option<String>,
     /// Its long options, with their dashes.
     options: BTreeSet<String>,
-    /// The commands that may follow.
+    /// The commands that may follow, or the words that an operand may be.
     commands: BTreeSet<String>,
 }
 
@@ -113,6 +113,10 @@ fn line(program: &clap::Command, command: &clap::Command) -> Line {
     let name = program.get_name();
     let options = command.get_arguments().filter_map(clap::Arg::get_long);
     let commands = command.get_subcommands().map(clap::Command::get_name);
+    let words = command.get_positionals().flat_map(|operand| {
+        let words = operand.get_possible_values();
+        words.into_iter().map(|word| word.get_name().to_owned())
+    });
     let own = command.get_name();
     let help = own == "help";
     Line {
@@ -126,6 +130,7 @@ fn line(program: &clap::Command, command: &clap::Command) -> Line {
         commands: commands
             .filter(|command| !(help && *command == "help"))
             .map(ToOwned::to_owned)
+            .chain(words)
             .collect(),
     }
 }
