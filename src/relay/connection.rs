@@ -41,7 +41,7 @@ pub struct Connection {
     timeouts: Timeouts,
     /// The transaction before was not finished: RSET comes first.
     unfinished: bool,
-    /// What was said to the mail in hand, 421 aside.
+    /// The mail in hand was answered, by more than that the server closes.
     heard: bool,
     /// The server has closed, or said by 421 that it does.
     closed: bool,
@@ -151,7 +151,7 @@ impl Connection {
                 self.write(line.as_bytes(), deadline)?;
             }
             let reply = self.reply(command.name(), self.by(deadline))?;
-            self.heard |= command != Command::Reset && reply.code != 421;
+            self.heard |= command != Command::Reset && !self.closed;
             answers.take(command, reply).map_err(Broken)?;
         }
         Ok(())

@@ -303,16 +303,22 @@ fn an_endless_answer_is_not_read_to_its_end() {
 }
 
 #[test]
-fn many_slow_answers_are_not_waited_for_one_by_one() {
-    let sink = Sink::with(&[], None, |_, _| {
-        std::thread::sleep(Duration::from_millis(300));
-        Act::Serve
-    });
-    let mail = Duration::from_secs(1);
-    let mut hasty = delivery(sink.port, Timeouts { mail, ..PATIENT });
-    let outcome = deliver(&mut hasty, b"a");
-    assert!(matches!(outcome, Outcome::Unreached(_)), "{outcome:?}");
-    assert!(sink.taken().is_empty());
+fn slow_answers_are_not_waited_for_one_by_one() {
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(1));
+    for (mail, what) in [(short, "no answer to its greeting"), (3 * long / 2, "")] {
+        let sink = Sink::with(&[], None, move |_, _| {
+            std::thread::sleep(long);
+            Act::Serve
+        });
+        let mut hasty = delivery(sink.port, Timeouts { mail, ..PATIENT });
+        let outcome = deliver(&mut hasty, b"a");
+        let text = match &outcome {
+            Outcome::Unreached(text) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text.contains(what) && text.ends_with("in time"), "{text}");
+        assert!(sink.taken().is_empty());
+    }
 }
 
 #[test]

@@ -95,7 +95,11 @@ fn second_mail(place: &'static str, act: Act) -> (Outcome, usize) {
 
 #[test]
 fn a_second_try_is_made_only_of_what_cannot_have_been_taken() {
-    for act in [Act::Close, Act::SayAndClose("421 timeout\r\n")] {
+    for act in [
+        Act::Close,
+        Act::SayAndClose("421 timeout\r\n"),
+        Act::Say("421 timeout\r\n"),
+    ] {
         assert_eq!(second_mail("MAIL", act), (accepted(), 2), "{act:?}");
     }
     let (outcome, connections) = second_mail("end", Act::Close);
