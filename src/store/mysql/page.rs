@@ -1,5 +1,5 @@
-//! Reads the records of a window a page at a time: bounded in memory however large the window and
-//! its bodies are, and one query for each kind of thing whatever the number of records.
+//! Reads the records of a window a page at a time: bounded in memory however large the window, its
+//! bodies and its sets are, unless one record alone has more. One query for each kind of thing whatever the number of records.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,19 @@ const RECORDS_MAX: usize = 256;
 
 /// Bytes of bodies and headers of a page, unless one record alone has more.
 const BYTES_MAX: u64 = 16 << 20;
+
+/// Values in the sets of a page, unless one record alone has more.
+const VALUES_MAX: u64 = 20_000;
+
+/// The tables of a record's sets.
+const SETS: [&str; 6] = [
+    "links",
+    "sources",
+    "sensors",
+    "recipients",
+    "users",
+    "attachments",
+];
 
 /// Records of a page without bodies.
 pub(super) const KNOWN_MAX: usize = 5000;
@@ -95,25 +108,51 @@ pub(super) fn records(
 /// The rows of a page in any table.
 const RANGE: &str = "`window` = ? AND seq BETWEEN ? AND ?";
 
+/// What a record takes of a page.
+struct Size {
+    seq: u64,
+    bytes: u64,
+    values: u64,
+}
+
 /// The number of the last record of the page that begins here.
 fn end_of_page(conn: &mut Conn, window: u64, from: u64) -> Tried<Option<u64>> {
     let query = format!(
         "SELECT seq, LENGTH(textMessage) + LENGTH(htmlMessage) + LENGTH(headers) FROM spam WHERE \
          `window` = ? AND seq >= ? ORDER BY seq LIMIT {RECORDS_MAX}"
     );
-    let sizes = all(conn, &query, (window, from), |row| {
-        (row.number(), row.number())
+    let mut sizes = all(conn, &query, (window, from), |row| Size {
+        seq: row.number(),
+        bytes: row.number(),
+        values: 0,
     })?;
-    let mut last = None;
-    let mut bytes = 0;
-    for (seq, size) in sizes {
-        bytes += size;
-        if last.is_some() && bytes > BYTES_MAX {
-            break;
+    let Some(last) = sizes.last().map(|size| size.seq) else {
+        return Ok(None);
+    };
+    for table in SETS {
+        let query = format!("SELECT seq, COUNT(*) FROM {table} WHERE {RANGE} GROUP BY seq");
+        let counts = all(conn, &query, (window, from, last), |row| {
+            (row.number(), row.number())
+        })?;
+        for (seq, count) in counts {
+            if let Ok(at) = sizes.binary_search_by_key(&seq, |size| size.seq) {
+                sizes[at].values += count;
+            }
         }
-        last = Some(seq);
     }
-    Ok(last)
+    Ok(last_that_fits(&sizes))
+}
+
+/// The first of these records, and what fits with it.
+fn last_that_fits(sizes: &[Size]) -> Option<u64> {
+    let (first, others) = sizes.split_first()?;
+    let (mut bytes, mut values) = (first.bytes, first.values);
+    let fitting = others.iter().take_while(|size| {
+        bytes += size.bytes;
+        values += size.values;
+        bytes <= BYTES_MAX && values <= VALUES_MAX
+    });
+    Some(fitting.last().unwrap_or(first).seq)
 }
 
 fn taken(row: &mut Columns) -> (u64, TakenRecord) {
@@ -156,5 +195,29 @@ pub(super) fn day(row: &mut Columns) -> Day {
         first_seen: row.moment(),
         last_seen: row.moment(),
         count: row.number(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_holds_no_more_than_fits_and_one_record_at_least() {
+        let last = |sizes: &[(u64, u64)]| {
+            let size = |(seq, (bytes, values)): (u64, &(u64, u64))| Size {
+                seq,
+                bytes: *bytes,
+                values: *values,
+            };
+            let sizes: Vec<Size> = (7..).zip(sizes).map(size).collect();
+            last_that_fits(&sizes)
+        };
+        assert_eq!(last(&[]), None);
+        assert_eq!(last(&[(1, 1), (0, 0), (1, 1)]), Some(9));
+        assert_eq!(last(&[(BYTES_MAX, 0), (0, 1), (1, 0)]), Some(8));
+        assert_eq!(last(&[(1, VALUES_MAX), (1, 0), (0, 1)]), Some(8));
+        assert_eq!(last(&[(1, VALUES_MAX + 1), (1, 0)]), Some(7));
+        assert_eq!(last(&[(0, 0), (BYTES_MAX + 1, 0), (0, 1)]), Some(7));
     }
 }
