@@ -31,5 +31,6 @@ mod rig;
 mod set_back;
 mod shared_messages;
 mod smtp_golden;
+mod store_days;
 mod store_relaying;
 mod store_suite;

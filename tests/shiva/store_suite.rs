@@ -24,7 +24,7 @@ pub fn on_each_engine(part: impl Fn(&dyn Engine)) {
     part(&mysql);
 }
 
-fn create(engine: &dyn Engine) {
+pub fn create(engine: &dyn Engine) {
     let made = |now: bool| engine.create().unwrap().iter().all(|part| part.now == now);
     assert!(made(true));
     assert!(made(false), "run twice it changes nothing");
@@ -163,8 +163,13 @@ fn what_goes_in_comes_out() {
 
 /// Closes the open window and takes it in, each record where `place` says.
 pub fn take_in(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
+    engine.windows().unwrap().close_window(at(3600)).unwrap();
+    take_in_closed(engine, window, place);
+}
+
+/// Takes in a window that is closed, each record where `place` says.
+pub fn take_in_closed(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> Place) {
     let mut windows = engine.windows().unwrap();
-    windows.close_window(at(3600)).unwrap();
     assert_eq!(windows.waiting().unwrap(), [window]);
     let key = windows.key(window).unwrap();
     // Twice: the second changes nothing, for the marker says that it was done.
