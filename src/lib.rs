@@ -16,6 +16,7 @@
 //! - [`relay`]: the counted few that go on to the relay host.
 //! - [`store`]: the window store and the main store, and their engines.
 //! - [`correlation`]: closed windows go into the main store.
+//! - [`hpfeeds`]: what is shared, without the trap's own addresses.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
 //! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `import` and `parse`,
 //!   and `shiva-dbcreate`.
@@ -37,6 +38,7 @@ pub mod envelope;
 pub mod escape;
 pub mod exit;
 pub mod fingerprint;
+pub mod hpfeeds;
 pub mod logging;
 pub mod message;
 pub mod operator;
