@@ -4,6 +4,8 @@
 //! takes one pass over its lines. It cannot fail: a block may have no field at
 //! all, and its body then begins where the block does.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 /// A header block within a message.
@@ -45,6 +47,11 @@ impl Block {
             end: at,
             body: body.unwrap_or(raw.len()),
         }
+    }
+
+    /// Where the block stands, without the empty line that ends it.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end
     }
 
     /// The block's bytes, without the empty line that ends it.

@@ -5,12 +5,14 @@
 //! attachments. A leaf that is neither is not even decoded. Nothing here fails.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
 use super::block::Block;
 use super::header::Parameters;
+use super::parts::Sink;
 use super::transfer::{self, Encoding};
 
 /// One attachment, decoded.
@@ -144,6 +146,16 @@ impl PartHeader {
         self.disposition == Disposition::Attachment
     }
 
+    /// `type/subtype`, lower case.
+    pub fn media_type(&self) -> String {
+        format!("{}/{}", self.kind, self.subtype)
+    }
+
+    /// The charset, as it is named.
+    pub fn charset(&self) -> Option<&str> {
+        self.charset.as_deref()
+    }
+
     /// Turns a multipart that could not be split into plain text.
     pub fn make_plain_text(&mut self) {
         "text".clone_into(&mut self.kind);
@@ -183,7 +195,7 @@ impl Leaf<'_> {
         let name = header.file_name.as_ref().or(header.name.as_ref());
         Attachment {
             name: name.cloned().unwrap_or_default(),
-            media_type: format!("{}/{}", header.kind, header.subtype),
+            media_type: header.media_type(),
             inline: header.disposition == Disposition::Inline
                 || (!header.is_attachment() && header.has_content_id),
             md5: Md5::digest(&content).into(),
@@ -201,9 +213,14 @@ pub(super) struct Leaves {
     pub attachments: Vec<Attachment>,
 }
 
-impl Leaves {
-    /// Takes the next leaf in message order.
-    pub fn add(&mut self, leaf: &Leaf<'_>) {
+impl Sink for Leaves {
+    fn block(&mut self, _block: &[u8], _at: Range<usize>) {}
+
+    fn decoded_begins(&mut self) {}
+
+    fn decoded_ends(&mut self, _decoded: &[u8], _leaf: &Leaf<'_>, _at: Range<usize>) {}
+
+    fn leaf(&mut self, leaf: &Leaf<'_>, _at: Range<usize>) {
         let header = leaf.header;
         let body = match () {
             () if header.is_attachment() => None,

@@ -8,7 +8,8 @@
 //! its fields, `parts` walks the MIME tree and hands over each leaf, `leaf` says
 //! what a leaf is (body, attachment, both), `transfer` undoes
 //! Content-Transfer-Encoding and charset, `header` and `words` decode header
-//! values, `page`, `links` and `url` find what a reader could follow.
+//! values, `page`, `links` and `url` find what a reader could follow. `rewrite` goes the same
+//! way to change text where it stands.
 //!
 //! The library mail-parser gives the decoders of single values (RFC 2231
 //! parameters, addresses, base64, charsets). It does not split the message: its
@@ -42,6 +43,7 @@ mod leaf;
 mod links;
 mod page;
 mod parts;
+mod rewrite;
 mod transfer;
 mod url;
 mod words;
@@ -51,6 +53,8 @@ use std::fmt;
 pub use leaf::Attachment;
 pub use links::{MAX_LINK_BYTES, MAX_LINKS};
 pub use parts::{MAX_DEPTH, MAX_ENCODED_DEPTH, MAX_PARTS};
+pub use rewrite::{Rewriter, rewrite, rewrite_content, rewrite_header};
+pub(crate) use transfer::escape as quoted_printable_escape;
 
 /// Most bytes of one header value that are decoded (Subject, From). The rest is
 /// cut off; `Message::headers` still has all of it.

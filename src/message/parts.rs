@@ -11,11 +11,13 @@
 //!
 //! It fails with [`Unreadable::TooDeep`] or [`Unreadable::TooManyParts`].
 
+use std::ops::Range;
+
 use memchr::memmem;
 
 use super::Unreadable;
 use super::block::{Block, line_end, without_break};
-use super::leaf::{Leaf, Leaves, PartHeader};
+use super::leaf::{Leaf, PartHeader};
 use super::transfer::Encoding;
 
 /// How deep multiparts and messages may nest; more is refused. (Mail that people
@@ -29,13 +31,27 @@ pub const MAX_PARTS: usize = 10_000;
 /// level holds a decoded copy of what it contains.
 pub const MAX_ENCODED_DEPTH: usize = 3;
 
-/// Hands every leaf of a message to `leaves`.
+/// What the parts of a message are handed to, in message order, each with the place where it
+/// stands. No two places overlap; between them are delimiters, and what is no part.
+pub(super) trait Sink {
+    /// The header block of a part, a multipart or a message.
+    fn block(&mut self, block: &[u8], at: Range<usize>);
+    /// A leaf, its content as it stands.
+    fn leaf(&mut self, leaf: &Leaf<'_>, at: Range<usize>);
+    /// A message in a transfer encoding begins; up to its end places are those in what was
+    /// decoded.
+    fn decoded_begins(&mut self);
+    /// It ends: the content it was in stands at `at`.
+    fn decoded_ends(&mut self, decoded: &[u8], leaf: &Leaf<'_>, at: Range<usize>);
+}
+
+/// Hands every part of a message to `sink`.
 ///
 /// # Errors
-/// `TooDeep` and `TooManyParts`; `leaves` then has what came before.
-pub(super) fn walk(raw: &[u8], leaves: &mut Leaves) -> Result<(), Unreadable> {
+/// `TooDeep` and `TooManyParts`; `sink` then has what came before.
+pub(super) fn walk(raw: &[u8], sink: &mut dyn Sink) -> Result<(), Unreadable> {
     let mut count = 0;
-    Walker::new(raw, 0, 0, &mut count, leaves).run()
+    Walker::new(raw, 0, 0, &mut count, sink).run()
 }
 
 /// What the walk is within.
@@ -65,7 +81,7 @@ struct Walker<'a, 'c> {
     depth: usize,
     encoded_depth: usize,
     count: &'c mut usize,
-    leaves: &'c mut Leaves,
+    sink: &'c mut dyn Sink,
 }
 
 impl<'a, 'c> Walker<'a, 'c> {
@@ -74,7 +90,7 @@ impl<'a, 'c> Walker<'a, 'c> {
         depth: usize,
         encoded_depth: usize,
         count: &'c mut usize,
-        leaves: &'c mut Leaves,
+        sink: &'c mut dyn Sink,
     ) -> Self {
         Self {
             raw,
@@ -82,7 +98,7 @@ impl<'a, 'c> Walker<'a, 'c> {
             depth,
             encoded_depth,
             count,
-            leaves,
+            sink,
         }
     }
 
@@ -101,6 +117,7 @@ impl<'a, 'c> Walker<'a, 'c> {
             return Err(Unreadable::TooManyParts);
         }
         let block = Block::read(self.raw, start, |line| self.delimiter(line).is_some());
+        self.sink.block(block.bytes(self.raw), block.range());
         let mut header = PartHeader::read(self.raw, &block, self.in_digest());
         if header.is_message() && !header.is_attachment() {
             if header.encoding == Encoding::Identity {
@@ -171,32 +188,38 @@ impl<'a, 'c> Walker<'a, 'c> {
         header: &PartHeader,
     ) -> Result<Option<usize>, Unreadable> {
         let end = self.end_from(block.body);
-        let decoded = header.encoding.decode(self.content(block, end));
+        let at = self.content(block, end);
+        let content = self.raw.get(at.clone()).unwrap_or_default();
+        let decoded = header.encoding.decode(content);
         let depth = self.depth + self.stack.len() + 1;
         if depth > MAX_DEPTH {
             return Err(Unreadable::TooDeep);
         }
         let encoded_depth = self.encoded_depth + 1;
-        Walker::new(&decoded, depth, encoded_depth, self.count, self.leaves).run()?;
+        self.sink.decoded_begins();
+        Walker::new(&decoded, depth, encoded_depth, self.count, self.sink).run()?;
+        self.sink
+            .decoded_ends(&decoded, &Leaf { header, content }, at);
         Ok(self.after(end))
     }
 
     fn leaf(&mut self, block: &Block, header: &PartHeader, end: End) {
-        let content = self.content(block, end);
-        self.leaves.add(&Leaf { header, content });
+        let at = self.content(block, end);
+        let content = self.raw.get(at.clone()).unwrap_or_default();
+        self.sink.leaf(&Leaf { header, content }, at);
     }
 
-    /// The body between a header block and its end; the line break before a
+    /// Where the body between a header block and its end stands; the line break before a
     /// delimiter belongs to the delimiter.
-    fn content(&self, block: &Block, end: End) -> &'a [u8] {
-        match end {
-            End::Message => self.raw.get(block.body..).unwrap_or_default(),
-            End::Delimiter { line, .. } => {
-                let body = self.raw.get(block.body..line).unwrap_or_default();
-                let body = body.strip_suffix(b"\n").unwrap_or(body);
-                body.strip_suffix(b"\r").unwrap_or(body)
-            }
-        }
+    fn content(&self, block: &Block, end: End) -> Range<usize> {
+        let line = match end {
+            End::Message => return block.body..self.raw.len(),
+            End::Delimiter { line, .. } => line,
+        };
+        let body = self.raw.get(block.body..line).unwrap_or_default();
+        let body = body.strip_suffix(b"\n").unwrap_or(body);
+        let body = body.strip_suffix(b"\r").unwrap_or(body);
+        block.body..block.body + body.len()
     }
 
     /// Leaves the frames that `end` closes; gives the start of the next part.

@@ -2,7 +2,8 @@
 //! section 6), charset, line ends.
 //!
 //! All are lenient and linear and cannot fail: a reader's mail client shows what
-//! can be decoded, and a spammer must not hide from us what it shows.
+//! can be decoded, and a spammer must not hide from us what it shows. `encode` is the
+//! way back, for what was changed.
 
 use std::borrow::Cow;
 
@@ -35,6 +36,15 @@ impl Encoding {
         }
     }
 
+    /// Encodes a body again, in lines as `like` has them.
+    pub fn encode(self, body: Vec<u8>, like: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Identity => body,
+            Self::Base64 => base64_lines(&body, like),
+            Self::QuotedPrintable => quoted_printable_lines(&body),
+        }
+    }
+
     /// Decodes a body.
     pub fn decode(self, body: &[u8]) -> Cow<'_, [u8]> {
         match self {
@@ -58,6 +68,85 @@ pub(super) fn base64(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
+/// Encodes base64 without line breaks.
+pub(super) fn base64_word(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut word = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let value = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let sextet = value >> (18 - 6 * at) & 63;
+            let letter = LETTERS.get(sextet as usize).copied().unwrap_or(b'A');
+            word.push(if at > group.len() {
+                '='
+            } else {
+                char::from(letter)
+            });
+        }
+    }
+    word
+}
+
+/// Encodes base64 in lines as long as the first of `like`, and with its line breaks.
+fn base64_lines(body: &[u8], like: &[u8]) -> Vec<u8> {
+    /// Shorter lines are no sender's habit.
+    const SHORTEST: usize = 20;
+    let trimmed = like.trim_ascii();
+    let tail = like.trim_ascii_end().len();
+    let first = trimmed
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or(trimmed);
+    let has_lines = first.len() < trimmed.len();
+    let line_break: &[u8] = if first.ends_with(b"\r") || !has_lines {
+        b"\r\n"
+    } else {
+        b"\n"
+    };
+    let length = match first.trim_ascii_end().len() {
+        _ if !has_lines => usize::MAX,
+        short if short < SHORTEST => MAX_LINE,
+        length => length,
+    };
+    let word = base64_word(body);
+    let lines: Vec<&[u8]> = word.as_bytes().chunks(length).collect();
+    let mut out = lines.join(line_break);
+    out.extend_from_slice(like.get(tail..).unwrap_or_default());
+    out
+}
+
+/// Longest encoded line (RFC 2045 section 6.7).
+const MAX_LINE: usize = 76;
+
+/// Encodes quoted-printable; line breaks stay.
+fn quoted_printable_lines(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8);
+    let mut line = 0;
+    for (at, byte) in body.iter().enumerate() {
+        let next = body.get(at + 1);
+        let ends_line = matches!(next, None | Some(b'\r' | b'\n'));
+        let plain = match byte {
+            b'\n' => true,
+            b'\r' => next == Some(&b'\n'),
+            b' ' | b'\t' => !ends_line,
+            byte => byte.is_ascii_graphic() && *byte != b'=',
+        };
+        let length = if plain { 1 } else { 3 };
+        if line + length >= MAX_LINE && !matches!(byte, b'\r' | b'\n') {
+            out.extend_from_slice(b"=\r\n");
+            line = 0;
+        }
+        if plain {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(format!("={byte:02X}").as_bytes());
+        }
+        line = if *byte == b'\n' { 0 } else { line + length };
+    }
+    out
+}
+
 /// Decodes quoted-printable; an `=` that begins no escape stands for itself.
 ///
 /// White space at a line's end is kept. RFC 2045 (section 6.7, rule 3) has it
@@ -69,33 +158,32 @@ fn quoted_printable(bytes: &[u8]) -> Vec<u8> {
     while let Some(at) = memchr(b'=', rest) {
         let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
-        rest = escape(tail, &mut out);
+        let (byte, length) = escape(tail);
+        out.extend(byte);
+        rest = tail.get(length..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
     out
 }
 
-/// Decodes the escape at the start of `tail`, which is an `=`; gives what follows it.
-fn escape<'a>(tail: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    if let [b'=', high, low, after @ ..] = tail
+/// What the escape at the start of `tail`, which is an `=`, stands for, if for anything, and its
+/// length.
+pub(crate) fn escape(tail: &[u8]) -> (Option<u8>, usize) {
+    if let [b'=', high, low, ..] = tail
         && let (Some(high), Some(low)) = (hex(*high), hex(*low))
     {
-        out.push(high << 4 | low);
-        return after;
+        return (Some(high << 4 | low), 3);
     }
-    let after = tail.get(1..).unwrap_or_default();
-    let blanks = after
+    let blanks = tail
         .iter()
+        .skip(1)
         .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
         .count();
-    match after.get(blanks) {
+    match tail.get(1 + blanks) {
         // A soft line break, or one that the end of the part cut short.
-        Some(b'\n') => after.get(blanks + 1..).unwrap_or_default(),
-        None => &[],
-        Some(_) => {
-            out.push(b'=');
-            after
-        }
+        Some(b'\n') => (None, 2 + blanks),
+        None => (None, tail.len()),
+        Some(_) => (Some(b'='), 1),
     }
 }
 
@@ -226,6 +314,33 @@ mod tests {
         assert_eq!(base64(b"SGVs\r\nbG8="), b"Hello");
         assert_eq!(base64(b"SG-Vs!\nbG8"), b"Hello");
         assert_eq!(base64(b"%%%"), b"");
+    }
+
+    #[test]
+    fn encoded_again_it_decodes_to_the_same() {
+        let body = "caf\u{e9} =40 \r\n trailing \t\n\r.\n"
+            .repeat(9)
+            .into_bytes();
+        for like in ["QUJD", "QUJD\r\n", "\n QUJD\nQUJD\n", &"QUJD".repeat(8)] {
+            let word = Encoding::Base64.encode(body.clone(), like.as_bytes());
+            assert_eq!(base64(&word), body);
+        }
+        let encoded = Encoding::QuotedPrintable.encode(body.clone(), b"");
+        assert_eq!(quoted_printable(&encoded), body);
+        let mut lines = encoded.split(|byte| *byte == b'\n');
+        assert!(lines.all(|line| line.len() <= MAX_LINE + 1 && line.is_ascii()));
+        assert_eq!(Encoding::Identity.encode(body.clone(), b""), body);
+    }
+
+    #[test]
+    fn base64_lines_are_as_they_were() {
+        let like = format!("\r\n{}\r\nQUJD\r\n\r\n", "QUJD".repeat(6));
+        let lines = Encoding::Base64.encode(b"ABC".repeat(7), like.as_bytes());
+        let expected = format!("{}\r\nQUJD\r\n\r\n", "QUJD".repeat(6));
+        assert_eq!(lines, expected.as_bytes());
+        assert_eq!(base64_word(b"a"), "YQ==");
+        assert_eq!(base64_word(b"ab"), "YWI=");
+        assert_eq!(base64_word(b""), "");
     }
 
     #[test]
