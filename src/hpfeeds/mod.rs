@@ -5,6 +5,7 @@
 //! by [`pseudonym`]s, and hands them to the broker over a connection; what the broker surely has is
 //! forgotten.
 
+pub mod covered;
 pub mod outbox;
 pub mod payload;
 pub mod pseudonym;

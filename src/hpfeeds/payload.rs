@@ -5,7 +5,7 @@
 //! - `shiva.ip.url`: `{"id","url"}` for each link, `{"id","source_ip"}` for each source address.
 //! - `shiva.raw`: `{"s_id","name","ip","spamfile"}`, the sample in base64; with `"changed": true` where
 //!   recipients were replaced in it.
-//! - `shiva.attachments`: `{"s_id","name","attachment"}`, the content in base64.
+//! - `shiva.attachments`: `{"s_id","name","attachment"}`, the content in base64, `changed` likewise.
 //!
 //! A sample or an attachment that is longer than a message may be is announced with
 //! `"oversize": true` and its `size` in bytes, and not sent.
@@ -169,13 +169,15 @@ pub fn raw(sample: &Sample<'_>, most: usize) -> Payload {
 
 /// An attachment's content under the sender's name for it, in at most `most` bytes, or its
 /// announcement.
-pub fn attachment(id: &str, name: &str, content: &[u8], most: usize) -> Payload {
+pub fn attachment(id: &str, name: &str, content: &[u8], changed: bool, most: usize) -> Payload {
     #[derive(Serialize)]
     struct Attached<'a> {
         s_id: &'a str,
         name: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         attachment: Option<String>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        changed: bool,
         #[serde(flatten)]
         oversize: Option<Oversize>,
     }
@@ -186,6 +188,7 @@ pub fn attachment(id: &str, name: &str, content: &[u8], most: usize) -> Payload 
                 s_id: id,
                 name,
                 attachment,
+                changed,
                 oversize,
             },
         )
@@ -294,10 +297,12 @@ mod tests {
             "s_id": "1", "name": "1.eml", "ip": "192.0.2.1", "oversize": true, "size": 1000
         });
         assert_eq!(value(&large), expected);
-        let attached = attachment("1", "a.zip", b"abc", 1000);
+        let attached = attachment("1", "a.zip", b"abc", false, 1000);
         let expected = json!({ "s_id": "1", "name": "a.zip", "attachment": "YWJj" });
         assert_eq!(value(&attached), expected);
-        let large = attachment("1", "a.zip", &[0; 1000], 1000);
+        let changed = attachment("1", "a.txt", b"abc", true, 1000);
+        assert_eq!(value(&changed)["changed"], true);
+        let large = attachment("1", "a.zip", &[0; 1000], false, 1000);
         assert_eq!(value(&large)["size"], 1000);
         // Just too long by its other keys.
         assert_eq!(

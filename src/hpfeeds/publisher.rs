@@ -15,6 +15,7 @@ use super::connection::{Broker, Connection};
 use super::outbox::{Entry, Outbox, Stage, Waiting};
 use super::payload::{self, ATTACHMENTS, PARSED, Payload, RAW, Sample};
 use super::pseudonym::Pseudonyms;
+use super::covered::covered;
 use super::sent::Sent;
 use crate::crash;
 use crate::envelope;
@@ -135,7 +136,10 @@ impl Publisher {
         connection: &mut Connection,
         batch: &mut Batch,
     ) -> Result<(), Failure> {
-        let covered = self.pseudonyms.as_ref().map(|key| key.parsed(&entry.parsed));
+        let covered = self.pseudonyms.as_ref().map(|pseudonyms| {
+            let cover = pseudonyms.cover(&entry.parsed.to);
+            covered(pseudonyms, &cover, &entry.parsed)
+        });
         let parsed = covered.as_ref().unwrap_or(&entry.parsed);
         batch.send(connection, &payload::parsed(parsed, self.room(PARSED)))?;
         for payload in payload::links_and_addresses(parsed) {
@@ -153,12 +157,11 @@ impl Publisher {
         batch: &mut Batch,
     ) -> Result<(), Failure> {
         let id = &entry.parsed.id;
+        let pseudonyms = self.pseudonyms.as_ref();
+        let cover = pseudonyms.map(|pseudonyms| pseudonyms.cover(&entry.parsed.to));
         if let Some(sample) = self.outbox.sample(waiting, entry)? {
             let (_, message) = envelope::split(&sample);
-            let covered = self
-                .pseudonyms
-                .as_ref()
-                .map(|key| key.raw(&entry.parsed.to, message));
+            let covered = cover.as_ref().map(|cover| cover.raw(message));
             let published = covered.as_deref().unwrap_or(message);
             let name = Path::new(&entry.sample).file_name().unwrap_or_default();
             let sample = Sample {
@@ -182,7 +185,18 @@ impl Publisher {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            let payload = payload::attachment(id, &part.name, &content, self.room(ATTACHMENTS));
+            let covered = cover
+                .as_ref()
+                .map(|cover| cover.attachment(&part.media_type, &content));
+            let published = covered.as_deref().unwrap_or(&content);
+            let name = cover.as_ref().map(|cover| cover.text(&part.name));
+            let payload = payload::attachment(
+                id,
+                name.as_deref().unwrap_or(&part.name),
+                published,
+                published != content,
+                self.room(ATTACHMENTS),
+            );
             batch.send(connection, &payload)?;
             if !payload.oversize {
                 batch.parts.push((part.sha256.clone(), part.path.clone()));

@@ -27,6 +27,8 @@ pub struct Entry {
 pub struct EntryPart {
     /// The sender's file name.
     pub name: String,
+    /// The media type.
+    pub media_type: String,
     /// SHA-256 of the content, hex.
     pub sha256: String,
     /// Where the content lies.
@@ -37,6 +39,7 @@ impl From<&Part> for EntryPart {
     fn from(part: &Part) -> EntryPart {
         EntryPart {
             name: part.name.clone(),
+            media_type: part.media_type.clone(),
             sha256: part.sha256.clone(),
             path: part.path.clone(),
         }
