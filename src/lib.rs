@@ -15,6 +15,7 @@
 //! - [`archive`]: samples, attachments and undeliverable messages on disk.
 //! - [`store`]: the window store and the main store, and their engines.
 //! - [`correlation`]: closed windows go into the main store.
+//! - [`hpfeeds`]: sharing through a broker.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
 //! - [`operator`]: the commands `shiva report`, `show`, `import` and `parse`, and
 //!   `shiva-dbcreate`.
@@ -36,6 +37,7 @@ pub mod envelope;
 pub mod escape;
 pub mod exit;
 pub mod fingerprint;
+pub mod hpfeeds;
 pub mod logging;
 pub mod message;
 pub mod operator;

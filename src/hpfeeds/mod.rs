@@ -1,0 +1,9 @@
+//! hpfeeds: what was learnt is shared through a broker, and what others share is received.
+//!
+//! A client greets a broker with a name (`ident`) and a proof of the secret they share, and then
+//! publishes payloads on channels or subscribes to channels. The broker hands each payload to who
+//! is subscribed at that moment. It keeps nothing, and acknowledges nothing.
+//!
+//! The parts: [`codec`] is the protocol as bytes and frames, without I/O.
+
+pub mod codec;
