@@ -245,6 +245,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether all that was pushed was taken out; the stream may end here.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.buffer.len()
+    }
+
     /// The next frame; `None` where more bytes are needed. An error comes again at each call.
     #[expect(
         clippy::should_implement_trait,

@@ -4,6 +4,17 @@
 //! publishes payloads on channels or subscribes to channels. The broker hands each payload to who
 //! is subscribed at that moment. It keeps nothing, and acknowledges nothing.
 //!
-//! The parts: [`codec`] is the protocol as bytes and frames, without I/O.
+//! The parts: [`codec`] is the protocol as bytes and frames, without I/O; [`connection`] speaks it
+//! to a broker, over TCP or TLS; [`fault`] is why a connection ended, and [`backoff`] decides when
+//! the next one is tried.
 
+pub mod backoff;
 pub mod codec;
+pub mod connection;
+pub mod fault;
+mod tls;
+mod wire;
+
+pub use backoff::Backoff;
+pub use connection::{Broker, Connection, Message};
+pub use fault::Fault;

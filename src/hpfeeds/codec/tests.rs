@@ -139,6 +139,18 @@ fn a_stream_that_is_no_hpfeeds_is_refused_by_its_first_bytes() {
 }
 
 #[test]
+fn a_stream_ends_between_frames_or_within_one() {
+    let mut decoder = Decoder::default();
+    assert!(decoder.is_empty());
+    decoder.push(b"\0\0\0\x07\0no\0");
+    assert!(!decoder.is_empty());
+    assert!(decoder.next().unwrap().is_some());
+    assert!(decoder.next().unwrap().is_none() && !decoder.is_empty());
+    decoder.push(b"\0\0\x05\0");
+    assert!(decoder.next().unwrap().is_some() && decoder.is_empty());
+}
+
+#[test]
 fn names_that_are_not_utf8_stop_nobody() {
     let frames = decoded(b"\0\0\0\x0a\x03\x01\xff\x01cp\0\0\0\x06\0\xfe").unwrap();
     assert_eq!(frames.len(), 2);
