@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::envelope::Envelope;
+use crate::hpfeeds::sent::Sent;
 use crate::queue::QueueName;
 use crate::queue::maildir::{FILE_MODE, KEPT, make_directory, named, open_regular, sync_directory};
 
@@ -33,6 +34,7 @@ pub struct Archive {
     attachment: PathBuf,
     inline: PathBuf,
     undeliverable: PathBuf,
+    sent: Sent,
     /// Files written under a temporary name, by the name they get.
     copies: HashMap<PathBuf, PathBuf>,
     /// Hard links made.
@@ -50,6 +52,7 @@ impl Archive {
             attachment: paths.attachpath.clone(),
             inline: paths.inlinepath.clone(),
             undeliverable: paths.undeliverable_path.clone(),
+            sent: Sent::new(&config.hpfeeds.spam_path, &config.hpfeeds.attach_path),
             copies: HashMap::new(),
             links: Vec::new(),
             directories: BTreeSet::new(),
@@ -85,8 +88,13 @@ impl Archive {
         Ok(target)
     }
 
-    /// Keeps the content of an attachment or inline part; returns where.
+    /// Keeps the content of an attachment or inline part; returns where. What was sent over
+    /// hpfeeds lies there.
     pub fn keep_part(&mut self, inline: bool, sha256: &str, content: &[u8]) -> io::Result<PathBuf> {
+        let sent = self.sent.part(sha256);
+        if sent.exists() {
+            return Ok(sent);
+        }
         let root = if inline {
             self.inline.clone()
         } else {

@@ -20,6 +20,7 @@ use crate::archive;
 use crate::crash;
 use crate::fingerprint::{Ctph, Fingerprint, SpamId};
 use crate::hpfeeds::outbox::{self, Dropped, Outbox, Writer};
+use crate::hpfeeds::sent::Sent;
 use crate::sameness::{Against, Index, Rule, Scratch};
 use crate::store::{
     Known, MainStore, Place, Result, StoreError, StoreErrorKind, TakeIn, WindowKey, WindowStore,
@@ -42,6 +43,7 @@ pub struct Correlation {
     main: Box<dyn MainStore>,
     known: MainIndex,
     outbox: Option<Outbox>,
+    sent: Sent,
 }
 
 impl Correlation {
@@ -52,11 +54,13 @@ impl Correlation {
         windows: Box<dyn WindowStore>,
         main: Box<dyn MainStore>,
         outbox: Option<Outbox>,
+        sent: Sent,
     ) -> Correlation {
         Correlation {
             windows,
             main,
             outbox,
+            sent,
             known: MainIndex {
                 rule,
                 index: Index::new(),
@@ -88,11 +92,11 @@ impl Correlation {
             // Most of it here, where nobody waits for us.
             self.main
                 .each_known(known.last, &mut |number, record| known.add(number, &record))?;
-            let outbox = self.outbox.as_ref();
+            let (outbox, sent) = (self.outbox.as_ref(), &self.sent);
             self.main.take_in(&key, &mut |taking| {
                 taking.each_known(known.last, &mut |number, record| known.add(number, &record))?;
                 let places = known.places(windows.as_mut(), window)?;
-                records(windows.as_mut(), &key, &places, outbox, taking)?;
+                records(windows.as_mut(), &key, &places, (outbox, sent), taking)?;
                 counts(windows.as_mut(), window, taking)?;
                 crash::point("window-before-commit");
                 Ok(())
@@ -127,7 +131,7 @@ fn records(
     windows: &mut dyn WindowStore,
     key: &WindowKey,
     places: &HashMap<String, String>,
-    outbox: Option<&Outbox>,
+    (outbox, sent): (Option<&Outbox>, &Sent),
     taking: &mut dyn TakeIn,
 ) -> Result<()> {
     let failed = |error: io::Error| outbox_failed(&error);
@@ -135,7 +139,11 @@ fn records(
         .map(|outbox| outbox.begin(&outbox::name(key)))
         .transpose()
         .map_err(failed)?;
-    windows.each_record(key.window, &mut |record| {
+    windows.each_record(key.window, &mut |mut record| {
+        for part in &mut record.sets.parts {
+            // It may have been sent, for another record, since it was kept.
+            part.path = sent.find_part(&part.path, &part.sha256);
+        }
         if let Some(writer) = &mut writer {
             writer.add(&record).map_err(failed)?;
         }

@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! intake ──claims──> workers ──examined──> ledger (this thread) ──closed windows──> correlation
-//!    ^                                       │
-//!    └───────── done, undone ────────────────┤
-//!                                            └──committed files──> sweep
+//!    ^                                       │                                           │
+//!    └───────── done, undone ────────────────┼──committed files──> sweep                 │ released
+//!                                            └──copies with slots──> relay               v
+//!                                                                                    publisher
 //! ```
 //!
 //! The ledger alone decides and commits ([`ledger`]). At SIGTERM what is in work is finished and
@@ -16,9 +17,11 @@
 mod feed;
 pub mod ledger;
 pub mod patience;
+mod publishing;
 pub mod recovery;
 mod status;
 pub mod sweep;
+mod taking_in;
 pub mod worker;
 
 use std::io;
@@ -32,20 +35,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::archive::Archive;
 use crate::config::{self, Config};
-use crate::correlation::Correlation;
 use crate::exit::{Exit, Failure};
 use crate::notification::{self, Mailer, disk};
 use crate::queue::{Claim, Maildir};
-use crate::relay::policy::KNOWN_PROBES_MAX;
 use crate::relay::{KnownProbes, Relaying};
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Engine, StoreError, WindowStore};
+use crate::store::{Engine, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 use ledger::Ledger;
 use patience::{GaveUp, ONCE_LIMIT, Patience};
+use publishing::{Publishing, Sharing};
 use status::Status;
+use taking_in::TakingIn;
 use worker::{Digests, Gate};
 
 /// Examined messages that may wait for the ledger.
@@ -104,11 +107,12 @@ struct Analyzer {
     intake: JoinHandle<Result<(), GaveUp>>,
     workers: Vec<JoinHandle<()>>,
     correlation: JoinHandle<Result<(), GaveUp>>,
+    publishing: Option<JoinHandle<Result<(), GaveUp>>>,
 }
 
 impl Analyzer {
     fn start(config: &Config, once: bool, patience: &Patience) -> Result<Analyzer, GaveUp> {
-        let stores = stores(config);
+        let stores: Arc<dyn Engine> = stores(config).into();
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = feed::open(&maildir, patience)?;
@@ -154,9 +158,27 @@ impl Analyzer {
         let intake = spawn("intake", move || {
             feed::run(intake, once, &owned, claims, &back)
         })?;
+        let sharing = Sharing::of(config, patience)?;
+        let (released, windows_released) = unbounded();
+        let publishing = sharing
+            .publisher(config.hpfeeds.broker())
+            .map(|publisher| {
+                let (owned, stores) = (patience.clone(), Arc::clone(&stores));
+                spawn("publisher", move || {
+                    Publishing::new(publisher, stores.as_ref(), &owned).run(&windows_released)
+                })
+            })
+            .transpose()?;
         let owned = patience.clone();
         let correlation = spawn("correlation", move || {
-            correlate(stores.as_ref(), rule, &owned, &windows_closed, &known)
+            let taking_in = TakingIn {
+                stores: stores.as_ref(),
+                rule,
+                sharing,
+                known,
+                released,
+            };
+            taking_in.run(&owned, &windows_closed)
         })?;
         Ok(Analyzer {
             once,
@@ -171,6 +193,7 @@ impl Analyzer {
             intake,
             workers,
             correlation,
+            publishing,
         })
     }
 
@@ -268,13 +291,15 @@ impl Analyzer {
             let _ = self.closed.send(());
         }
         drop(self.closed);
-        while !self.correlation.is_finished() {
+        let publishes = self.publishing.as_ref();
+        while !self.correlation.is_finished() || publishes.is_some_and(|p| !p.is_finished()) {
             ledger.keep()?;
             std::thread::sleep(LINGER);
         }
         let taken = joined(self.correlation);
+        let published = self.publishing.map_or(Ok(()), joined);
         log::info!("event=analyzer.stopped messages={counted}");
-        taken
+        taken.and(published)
     }
 }
 
@@ -325,36 +350,6 @@ fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn Wind
         stores.prepare()?;
         stores.own_windows()
     })
-}
-
-/// The correlation's thread: takes in what waits, at start and whenever a window was closed.
-fn correlate(
-    stores: &dyn Engine,
-    rule: crate::sameness::Rule,
-    patience: &Patience,
-    closed: &Receiver<()>,
-    known: &KnownProbes,
-) -> Result<(), GaveUp> {
-    let mut correlation: Option<Correlation> = None;
-    while closed.recv().is_ok() {
-        patience.until("database", || -> Result<(), StoreError> {
-            // After a failure with fresh connections and a fresh index.
-            let mut ready = match correlation.take() {
-                Some(ready) => ready,
-                None => Correlation::new(rule, stores.windows()?, stores.main()?, None),
-            };
-            let taken = ready.take_in_waiting()?;
-            if taken > 0 {
-                log::info!("event=window.taken windows={taken}");
-            }
-            for recipient in ready.probe_recipients(KNOWN_PROBES_MAX)? {
-                known.add(&recipient);
-            }
-            correlation = Some(ready);
-            Ok(())
-        })?;
-    }
-    Ok(())
 }
 
 fn worker_count() -> usize {

@@ -7,6 +7,7 @@
 //! print or to log.
 
 pub mod dialect;
+mod hpfeeds;
 pub mod keys;
 mod notification;
 mod relay;
@@ -21,6 +22,7 @@ use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
 use crate::store::mysql;
 use dialect::Document;
+pub use hpfeeds::Hpfeeds;
 pub use notification::Notification;
 pub use relay::{Policy, Relay};
 use values::Values;
@@ -131,6 +133,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[database]`.
     pub database: Database,
+    /// `[hpfeeds]`.
+    pub hpfeeds: Hpfeeds,
     /// `[notification]`.
     pub notification: Notification,
     /// What the operator should know, one line each.
@@ -267,6 +271,7 @@ impl Config {
                 server,
             },
             relay,
+            hpfeeds: Hpfeeds::read(&values),
             notification,
             file,
             warnings,

@@ -33,12 +33,12 @@ impl Sent {
         self.attach.join(shelf(sha256)).join(sha256)
     }
 
-    /// Where content lies now, that once lay there.
-    pub fn find_part(&self, path: &str, sha256: &str) -> PathBuf {
+    /// Where content lies now that was kept there.
+    pub fn find_part(&self, kept: &str, sha256: &str) -> String {
         let sent = self.part(sha256);
         match !sha256.is_empty() && sent.exists() {
-            true => sent,
-            false => PathBuf::from(path),
+            true => sent.to_string_lossy().into_owned(),
+            false => kept.to_owned(),
         }
     }
 

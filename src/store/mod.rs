@@ -269,6 +269,12 @@ pub trait MainStore: Send {
     /// Whether the main store's record of this id keeps this sample.
     fn keeps_sample(&mut self, id: &str, sample: &str) -> Result<bool>;
 
+    /// The record's sample lies somewhere else now. Twice is once.
+    fn move_sample(&mut self, id: &str, from: &str, to: &str) -> Result<()>;
+
+    /// Attachments and inline parts of this content lie there now. Twice is once.
+    fn move_part(&mut self, sha256: &str, to: &str) -> Result<()>;
+
     /// Recipients that tests of the relay were sent to, those of late first, so many at most.
     fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>>;
 }

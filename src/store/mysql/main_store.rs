@@ -87,6 +87,22 @@ impl MainStore for MysqlMain {
         Ok(kept.is_some_and(|kept| kept == sample))
     }
 
+    fn move_sample(&mut self, id: &str, from: &str, to: &str) -> Result<()> {
+        let moved = "UPDATE spam SET sample = ? WHERE id = ? AND sample = ?";
+        self.link
+            .run(|session| execute(&mut session.conn, moved, (to, id, from)))
+            .map(drop)
+    }
+
+    fn move_part(&mut self, sha256: &str, to: &str) -> Result<()> {
+        for table in ["attachment", "inline"] {
+            let moved = format!("UPDATE {table} SET {table}_file_path = ? WHERE sha256 = ?");
+            self.link
+                .run(|session| execute(&mut session.conn, &moved, (to, sha256)))?;
+        }
+        Ok(())
+    }
+
     fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>> {
         self.link
             .run(|session| relaying::probe_recipients(&mut session.conn, most))

@@ -26,6 +26,14 @@ impl SqliteMain {
             keep_bodies,
         }
     }
+
+    fn change(&mut self, sql: &str, params: impl Params) -> Result<()> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map(drop)
+            .map_err(|error| self.errors.of(&error))
+    }
 }
 
 impl MainStore for SqliteMain {
@@ -87,6 +95,19 @@ impl MainStore for SqliteMain {
             .prepare_cached("SELECT 1 FROM spam WHERE id = ?1 AND sample = ?2")
             .and_then(|mut statement| statement.exists([id, sample]))
             .map_err(|error| self.errors.of(&error))
+    }
+
+    fn move_sample(&mut self, id: &str, from: &str, to: &str) -> Result<()> {
+        let moved = "UPDATE spam SET sample = ?3 WHERE id = ?1 AND sample = ?2";
+        self.change(moved, params![id, from, to])
+    }
+
+    fn move_part(&mut self, sha256: &str, to: &str) -> Result<()> {
+        for table in ["attachment", "inline"] {
+            let moved = format!("UPDATE {table} SET {table}_file_path = ?2 WHERE sha256 = ?1");
+            self.change(&moved, params![sha256, to])?;
+        }
+        Ok(())
     }
 
     fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>> {
