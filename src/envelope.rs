@@ -5,6 +5,7 @@
 //! is ASCII (JSON escapes for all else) and so still a header any mail tool skips. It never
 //! leaves the queue and the sample: [`split`] takes it off.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -43,6 +44,10 @@ pub struct Envelope {
     pub user: Option<String>,
     /// The TLS version, if there was TLS.
     pub tls: Option<String>,
+    /// It was put back into the queue by `shiva import`: the session is long over, or was never
+    /// ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 mod rfc3339 {
@@ -81,6 +86,30 @@ impl Envelope {
     }
 }
 
+/// A first line as `shiva import` puts it into the queue: an envelope says that it was imported,
+/// any other line is as it was.
+pub fn imported(line: &[u8]) -> Cow<'_, [u8]> {
+    match split(line) {
+        (Some(envelope), []) => {
+            let envelope = Envelope {
+                imported: true,
+                ..envelope
+            };
+            Cow::Owned(envelope.header_line())
+        }
+        _ => Cow::Borrowed(line),
+    }
+}
+
+/// The longest envelope line, in bytes: 1000 recipients of 4 KiB.
+pub const LINE_MAX: usize = 4 << 20;
+
+/// Whether a file that begins so may begin with an envelope line.
+pub fn may_begin(start: &[u8]) -> bool {
+    let length = start.len().min(FIELD.len());
+    start.get(..length) == FIELD.as_bytes().get(..length)
+}
+
 /// Takes the envelope line off a queue file or a sample: the envelope, if a well-formed one
 /// stands there, and the message's bytes. A first line that only looks like one is part of the
 /// message.
@@ -115,6 +144,7 @@ mod tests {
             rcpt_to: vec!["jürgen@example.net".into(), "😀@x".into()],
             user: None,
             tls: None,
+            imported: false,
         }
     }
 
@@ -128,6 +158,25 @@ mod tests {
         let (read, message) = split(&file);
         assert_eq!(read, Some(envelope()));
         assert_eq!(message, b"Subject: x\r\n\r\n\xff\0body");
+    }
+
+    #[test]
+    fn an_imported_envelope_says_so_and_nothing_else_changes() {
+        let line = envelope().header_line();
+        let expected = Envelope {
+            imported: true,
+            ..envelope()
+        };
+        assert_eq!(split(&imported(&line)).0, Some(expected));
+        for line in [
+            &b"Subject: x\r\n"[..],
+            b"X-Shiva-Envelope: {}\r\n",
+            b"x",
+            b"",
+        ] {
+            assert_eq!(*imported(line), *line);
+        }
+        assert!(may_begin(b"X-Sh") && may_begin(&line) && !may_begin(b"X-Spam: x"));
     }
 
     #[test]

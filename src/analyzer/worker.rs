@@ -64,7 +64,7 @@ pub struct Examined {
     pub file: Vec<u8>,
     /// Where in it the message begins.
     pub begins: usize,
-    /// The envelope's sender; `None` without an envelope.
+    /// The envelope's sender; `None` without an envelope of a session of ours.
     pub sender: Option<String>,
     /// The address that the client connected to, if that is known.
     pub dst_ip: Option<IpAddr>,
@@ -220,7 +220,7 @@ fn examined(
         examined.sensor = Some(envelope.sensor);
         examined.user = envelope.user;
         examined.recipients = envelope.rcpt_to;
-        examined.sender = Some(envelope.mail_from);
+        examined.sender = (!envelope.imported).then_some(envelope.mail_from);
         examined.dst_ip = Some(envelope.dst_ip.to_canonical());
     } else if let Some(origin) = &claim.origin {
         examined.src_ip = origin.src_ip.map(|ip| ip.to_string());

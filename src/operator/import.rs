@@ -3,7 +3,7 @@
 //! Takes files, directories (and what is in them), maildirs and mboxes, each perhaps gzipped. A
 //! file is one message when its name ends in `.eml` or `.txt`, is a queue file's, or lies in a
 //! maildir; else its beginning tells whether it is an mbox. A message keeps its bytes, but for a
-//! `From ` line before it; its time is that of its `From ` line, else its file's; a file under
+//! `From ` line before it and the mark that its envelope line, where it has one, was imported; its time is that of its `From ` line, else its file's; a file under
 //! a name of the first SHIVA keeps what the name says. Every message is durable in the queue
 //! before it is counted as imported.
 
@@ -20,6 +20,7 @@ use super::mbox::{self, Event};
 use super::report::grouped;
 use crate::analyzer::worker::FILE_MAX;
 use crate::config::Config;
+use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::queue::spool::Handle;
 use crate::queue::{Form, Incoming, Maildir, Origin, QueueName, Spool, SpoolError};
@@ -198,46 +199,49 @@ impl Import {
         origin: Option<Origin>,
     ) -> Result<(), Trouble> {
         let mut message = self.begin(modified, origin);
-        let mut size = 0;
         loop {
             let bytes = input.fill_buf()?;
             if bytes.is_empty() {
                 return self.commit(message);
             }
             let read = bytes.len();
-            push(&mut message, bytes, &mut size)?;
+            message.push(bytes)?;
             input.consume(read);
         }
     }
 
     fn mbox(&mut self, input: impl BufRead, modified: SystemTime) -> Result<(), Trouble> {
-        let mut current: Option<Incoming> = None;
-        let mut size = 0;
+        let mut current: Option<Imported> = None;
         mbox::read(input, |event| -> Result<(), Trouble> {
             match (event, &mut current) {
                 (Event::Begin(at), _) => {
                     let at = at.map_or(modified, system_time);
                     let next = self.begin(at, None);
-                    size = 0;
                     current
                         .replace(next)
                         .map_or(Ok(()), |done| self.commit(done))
                 }
-                (Event::Bytes(bytes), Some(message)) => push(message, bytes, &mut size),
+                (Event::Bytes(bytes), Some(message)) => message.push(bytes),
                 (Event::Bytes(_), None) => Ok(()),
             }
         })?;
         current.map_or(Ok(()), |done| self.commit(done))
     }
 
-    fn begin(&self, modified: SystemTime, origin: Option<Origin>) -> Incoming {
+    fn begin(&self, modified: SystemTime, origin: Option<Origin>) -> Imported {
         let mut message = self.spool.incoming(Timestamp::now());
         message.set_modified(modified);
         message.set_origin(origin);
-        message
+        Imported {
+            message,
+            start: Some(Vec::new()),
+            size: 0,
+        }
     }
 
-    fn commit(&mut self, message: Incoming) -> Result<(), Trouble> {
+    fn commit(&mut self, mut imported: Imported) -> Result<(), Trouble> {
+        imported.end_start();
+        let message = imported.message;
         let answer = self.answers.0.clone();
         let commit = Box::new(move |result| drop(answer.send(result)));
         self.spool.commit(message, commit);
@@ -321,16 +325,48 @@ impl From<io::Error> for Trouble {
 }
 
 /// Adds bytes to a message that must not grow beyond what the analyzer reads.
-fn push(message: &mut Incoming, bytes: &[u8], size: &mut u64) -> Result<(), Trouble> {
-    *size += bytes.len() as u64;
-    if *size > FILE_MAX {
-        let what = format!("a message larger than {FILE_MAX} bytes");
-        return Err(Trouble::Input(io::Error::other(what)));
+/// A message on its way into the queue. An envelope line that it begins with, as samples do, is
+/// marked: what it says of a session is not for the relay.
+struct Imported {
+    message: Incoming,
+    /// The beginning, while it may be such a line.
+    start: Option<Vec<u8>>,
+    size: u64,
+}
+
+impl Imported {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.size += bytes.len() as u64;
+        if self.size > FILE_MAX {
+            let what = format!("a message larger than {FILE_MAX} bytes");
+            return Err(Trouble::Input(io::Error::other(what)));
+        }
+        let Some(start) = &mut self.start else {
+            self.write(bytes);
+            return Ok(());
+        };
+        start.extend_from_slice(bytes);
+        let is_whole = bytes.contains(&b'\n') || start.len() > envelope::LINE_MAX;
+        if is_whole || !envelope::may_begin(start) {
+            self.end_start();
+        }
+        Ok(())
     }
-    if message.push(bytes) {
-        message.flush();
+
+    /// The beginning is known: it goes into the queue.
+    fn end_start(&mut self) {
+        let start = self.start.take().unwrap_or_default();
+        let end = start.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = start.split_at(end.map_or(start.len(), |end| end + 1));
+        self.write(&envelope::imported(line));
+        self.write(rest);
     }
-    Ok(())
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.message.push(bytes) {
+            self.message.flush();
+        }
+    }
 }
 
 fn system_time(at: Timestamp) -> SystemTime {

@@ -34,8 +34,8 @@ pub enum SwitchTo {
 struct Ledger<'a> {
     /// `relay` of the configuration.
     relay: bool,
-    /// Whether the kill switch allows it.
-    switched_on: bool,
+    /// Whether the kill switch allows it; `null` for an operator who may not look.
+    switched_on: Option<bool>,
     policy: &'static str,
     host: String,
     individualcounter: u64,
@@ -92,7 +92,7 @@ pub fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let relay = &config.relay;
     let ledger = Ledger {
         relay: relay.on,
-        switched_on: !Switch::of(&config.queuepath).is_off(),
+        switched_on: Switch::of(&config.queuepath).look(),
         policy: match relay.policy {
             Policy::Counter => "counter",
             Policy::Probe => "probe",
@@ -135,9 +135,14 @@ fn line(line: &LedgerLine) -> Line<'_> {
 fn text(ledger: &Ledger<'_>, fates: &[(Fate, u64)], reasons: &[(String, u64)]) -> String {
     let state = match (ledger.relay, ledger.switched_on) {
         (false, _) => "off in the configuration".to_owned(),
-        (true, false) => "switched off; `shiva relay on` switches it on".to_owned(),
-        (true, true) => format!(
-            "on, policy {}, to {}; {} copies of a spam and {} spams a window at most",
+        (true, Some(false)) => "switched off; `shiva relay on` switches it on".to_owned(),
+        (true, switch) => format!(
+            "on{}, policy {}, to {}; {} copies of a spam and {} spams a window at most",
+            if switch.is_none() {
+                " in the configuration (its switch is not for you to see)"
+            } else {
+                ""
+            },
             ledger.policy,
             ledger.host,
             grouped(ledger.individualcounter),

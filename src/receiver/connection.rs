@@ -197,6 +197,7 @@ impl Connection<'_> {
             rcpt_to: transaction.rcpt_to,
             user: None,
             tls: None,
+            imported: false,
         };
         let mut incoming = self.shared.spool.incoming(now);
         let _ = incoming.push(&envelope.header_line());

@@ -39,7 +39,7 @@ use switch::Switch;
 /// Why a spam is not relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It did not come from the receiver: nobody knows whom it was for.
+    /// It did not come from the receiver, or was imported: nobody waits for it.
     NoEnvelope,
     /// It has no recipient, or more than `relaymaxrcpt`.
     Recipients,

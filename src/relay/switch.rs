@@ -22,10 +22,19 @@ impl Switch {
         Switch(queue.join(FILE))
     }
 
-    /// Whether it is off.
+    /// Whether it is off, or cannot be seen.
     pub fn is_off(&self) -> bool {
+        self.look() != Some(true)
+    }
+
+    /// Whether it is on; `None` where that cannot be seen.
+    pub fn look(&self) -> Option<bool> {
         // A link that leads nowhere is off, too.
-        !matches!(self.0.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        match self.0.symlink_metadata() {
+            Ok(_) => Some(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(true),
+            Err(_) => None,
+        }
     }
 
     /// Switches relaying off, for good: the file is on disk when this returns.

@@ -32,7 +32,7 @@ const RECEIVER_POINTS: &[&str] = &[
     "spool-durable",
 ];
 
-/// Points that need a death before them or a relay host, that a test message reaches, or that a
+/// Points that need a death before them, a relay host or a broker, that a test message reaches, or that a
 /// test pauses at.
 const OTHER_POINTS: &[&str] = &[
     "recovery-unlinked",
@@ -40,6 +40,9 @@ const OTHER_POINTS: &[&str] = &[
     "spool-directory-opened",
     "relay-before-delivery",
     "relay-answered",
+    "feed-sent",
+    "feed-taken",
+    "feed-moved",
 ];
 
 /// Messages of which some are copies, with links, attachments and an unreadable one.

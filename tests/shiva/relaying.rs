@@ -395,3 +395,35 @@ fn tests_of_the_relay_are_found_while_nothing_is_relayed() {
     assert_eq!(ledger(&rig)["relay"], false);
     assert_eq!(ledger(&rig)["not_relayed"], serde_json::json!({}));
 }
+
+#[test]
+fn what_is_imported_does_not_go_on() {
+    let sink = Sink::new(OFFERS);
+    let rig = relaying_to(sink.port, "relay : False");
+    send(&rig, &[1]);
+    let sample = std::fs::read(&rig.queue()[0]).unwrap();
+    rig.once();
+    let mbox = [&b"From a@b Thu Nov 26 10:00:00 2026\n"[..], &sample].concat();
+    std::fs::write(rig.path("sample.eml"), &sample).unwrap();
+    std::fs::write(rig.path("mbox"), mbox).unwrap();
+    let rig_on = std::fs::read_to_string(rig.path("shiva.conf")).unwrap();
+    std::fs::write(rig.path("shiva.conf"), format!("{rig_on}\nrelay : True\n")).unwrap();
+    for stored in ["sample.eml", "mbox"] {
+        let path = rig.path(stored).display().to_string();
+        rig.ok("shiva", &["import", &path]);
+    }
+    rig.once();
+    assert!(sink.taken().is_empty());
+    assert_eq!(not_relayed(&rig, "no-envelope"), 2);
+    // What the session was is known all the same, and the message is as it was.
+    assert_eq!(
+        (
+            rig.total("spams"),
+            rig.total("distinct"),
+            rig.total("sensors")
+        ),
+        (3, 1, 1)
+    );
+    let id = rig.report()["top"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(rig.run("shiva", &["show", &id, "--raw"]).stdout, spam(1));
+}
