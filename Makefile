@@ -26,6 +26,7 @@ help:
 	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts'
 	@echo 'make advisories  known holes in dependencies (needs the network)'
 	@echo 'make bench       print the performance table'
+	@echo '                 (RECORDS=N: so many in the main store on a server)'
 
 build:
 	tests/tools/install build

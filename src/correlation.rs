@@ -9,8 +9,8 @@
 //! Where it is to be shared, the window's records are in the outbox ([`crate::hpfeeds::outbox`]) before
 //! the transaction is committed, and are let go after it.
 //!
-//! The index over the main store is built at the first window, outside of a transaction, and kept
-//! up after that.
+//! The index over the main store is built at start, outside of a transaction, and kept up after
+//! that.
 
 use std::collections::HashMap;
 use std::io;
@@ -43,24 +43,17 @@ pub struct Correlation {
     main: Box<dyn MainStore>,
     known: MainIndex,
     outbox: Option<Outbox>,
-    sent: Sent,
+    sent: Option<Sent>,
 }
 
 impl Correlation {
-    /// Correlates with connections of its own, so that analysis goes on beside. What is to be
-    /// shared goes into the outbox.
-    pub fn new(
-        rule: Rule,
-        windows: Box<dyn WindowStore>,
-        main: Box<dyn MainStore>,
-        outbox: Option<Outbox>,
-        sent: Sent,
-    ) -> Correlation {
+    /// Correlates with connections of its own, so that analysis goes on beside.
+    pub fn new(rule: Rule, windows: Box<dyn WindowStore>, main: Box<dyn MainStore>) -> Correlation {
         Correlation {
             windows,
             main,
-            outbox,
-            sent,
+            outbox: None,
+            sent: None,
             known: MainIndex {
                 rule,
                 index: Index::new(),
@@ -71,8 +64,29 @@ impl Correlation {
         }
     }
 
+    /// Puts records into this outbox, if any, and finds content where it was moved when it was
+    /// sent.
+    pub fn sharing(self, outbox: Option<Outbox>, sent: Sent) -> Correlation {
+        Correlation {
+            outbox,
+            sent: Some(sent),
+            ..self
+        }
+    }
+
+    /// Reads into the index what came into the main store since it was read; returns how many
+    /// records the index has.
+    pub fn catch_up(&mut self) -> Result<usize> {
+        let known = &mut self.known;
+        self.main
+            .each_known(known.last, &mut |number, record| known.add(number, &record))?;
+        Ok(known.ids.len())
+    }
+
     /// Takes in every closed window that waits, oldest first; returns how many.
     pub fn take_in_waiting(&mut self) -> Result<usize> {
+        // Most of it here, where nobody waits for us.
+        self.catch_up()?;
         let waiting = self.windows.waiting()?;
         for window in &waiting {
             self.take_in(*window)?;
@@ -89,10 +103,7 @@ impl Correlation {
         let key = self.windows.key(window)?;
         if !self.main.is_taken(&key)? {
             let (windows, known) = (&mut self.windows, &mut self.known);
-            // Most of it here, where nobody waits for us.
-            self.main
-                .each_known(known.last, &mut |number, record| known.add(number, &record))?;
-            let (outbox, sent) = (self.outbox.as_ref(), &self.sent);
+            let (outbox, sent) = (self.outbox.as_ref(), self.sent.as_ref());
             self.main.take_in(&key, &mut |taking| {
                 taking.each_known(known.last, &mut |number, record| known.add(number, &record))?;
                 let places = known.places(windows.as_mut(), window)?;
@@ -131,7 +142,7 @@ fn records(
     windows: &mut dyn WindowStore,
     key: &WindowKey,
     places: &HashMap<String, String>,
-    (outbox, sent): (Option<&Outbox>, &Sent),
+    (outbox, sent): (Option<&Outbox>, Option<&Sent>),
     taking: &mut dyn TakeIn,
 ) -> Result<()> {
     let failed = |error: io::Error| outbox_failed(&error);
@@ -140,9 +151,11 @@ fn records(
         .transpose()
         .map_err(failed)?;
     windows.each_record(key.window, &mut |mut record| {
-        for part in &mut record.sets.parts {
-            // It may have been sent, for another record, since it was kept.
-            part.path = sent.find_part(&part.path, &part.sha256);
+        // A part may have been sent, for another record, since it was kept.
+        if let Some(sent) = sent {
+            for part in &mut record.sets.parts {
+                part.path = sent.find_part(&part.path, &part.sha256);
+            }
         }
         if let Some(writer) = &mut writer {
             writer.add(&record).map_err(failed)?;

@@ -52,6 +52,6 @@ impl TakingIn<'_> {
     fn correlation(&self) -> Result<Correlation, StoreError> {
         let (windows, main) = (self.stores.windows()?, self.stores.main()?);
         let (outbox, sent) = (self.sharing.outbox.clone(), self.sharing.sent.clone());
-        Ok(Correlation::new(self.rule, windows, main, outbox, sent))
+        Ok(Correlation::new(self.rule, windows, main).sharing(outbox, sent))
     }
 }
