@@ -44,6 +44,8 @@ pub struct Correlation {
     known: MainIndex,
     outbox: Option<Outbox>,
     sent: Option<Sent>,
+    /// Whether the process was told to stop: a large store takes minutes to read.
+    is_stopped: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Correlation {
@@ -54,6 +56,7 @@ impl Correlation {
             main,
             outbox: None,
             sent: None,
+            is_stopped: Box::new(|| false),
             known: MainIndex {
                 rule,
                 index: Index::new(),
@@ -74,12 +77,27 @@ impl Correlation {
         }
     }
 
+    /// Gives up reading the main store, with an error, when this says so.
+    pub fn until(self, is_stopped: impl Fn() -> bool + Send + 'static) -> Correlation {
+        Correlation {
+            is_stopped: Box::new(is_stopped),
+            ..self
+        }
+    }
+
     /// Reads into the index what came into the main store since it was read; returns how many
     /// records the index has.
     pub fn catch_up(&mut self) -> Result<usize> {
-        let known = &mut self.known;
-        self.main
-            .each_known(known.last, &mut |number, record| known.add(number, &record))?;
+        let (known, is_stopped) = (&mut self.known, &self.is_stopped);
+        self.main.each_known(known.last, &mut |number, record| {
+            if is_stopped() {
+                return Err(StoreError {
+                    kind: StoreErrorKind::Unavailable,
+                    what: "the analyzer stops".into(),
+                });
+            }
+            known.add(number, &record)
+        })?;
         Ok(known.ids.len())
     }
 

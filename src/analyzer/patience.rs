@@ -151,6 +151,7 @@ impl Patience {
                     let failure = Failure::new(Exit::Unavailable, error.to_string());
                     return Err(GaveUp::TooLong(failure));
                 }
+                Err(_) if self.is_stopped() => return Err(GaveUp::Stopped),
                 Err(error) => error.to_string(),
             };
             if let Some(saying) = outage.saying(Instant::now()) {

@@ -31,7 +31,10 @@ impl TakingIn<'_> {
                 // After a failure with fresh connections and a fresh index.
                 let mut ready = match correlation.take() {
                     Some(ready) => ready,
-                    None => self.correlation()?,
+                    None => {
+                        let stopping = patience.clone();
+                        self.correlation()?.until(move || stopping.is_stopped())
+                    }
                 };
                 let taken = ready.take_in_waiting()?;
                 if taken > 0 {

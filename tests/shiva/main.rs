@@ -1,7 +1,9 @@
 //! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
 
 mod bound_queue;
+mod broker;
 mod ctph_is_libfuzzy;
+mod cutting;
 mod disk_full;
 mod documents;
 mod durability;
@@ -30,6 +32,7 @@ mod relaying;
 mod rig;
 mod set_back;
 mod shared_messages;
+mod sharing;
 mod smtp_golden;
 mod store_days;
 mod store_relaying;

@@ -270,6 +270,15 @@ fn an_analyzer_whose_machine_died_is_given_up_and_an_idle_one_is_not() {
     let before = owner(&idle);
     assert!(before.is_some());
     let dead_one = dead.service();
+    // The ledger's and the correlation's two: one that is being opened would not outlive a sleep.
+    let sessions = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' AND command = \
+         'Sleep'",
+        dead.account.user
+    );
+    wait_until("all its connections are open", || {
+        server.value::<u32>(&sessions) == 3
+    });
     let signal = |signal| kill_process(Pid::from_child(&dead_one.0), signal).unwrap();
     // Its connection stays open, and nothing comes any more.
     signal(Signal::STOP);
