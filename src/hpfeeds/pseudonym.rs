@@ -45,7 +45,8 @@
 //!   ROT13, uuencode, UTF-7; taken apart by tags, comments or invisible characters, or put together
 //!   by a script; a link that was cut within the address.
 //! - Names of people; local parts that tell nothing by themselves, and the domain alone.
-//! - Addresses below six bytes, and recipients that are no address.
+//! - Addresses below six bytes, and recipients that are no address; in a raw message also those
+//!   with bytes that are no UTF-8.
 //! - Addresses of the honeypot that no copy of the record was sent to.
 //!
 //! # Guarantees

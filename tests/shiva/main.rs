@@ -18,6 +18,7 @@ mod mariadb_programs;
 mod mariadb_site;
 mod message;
 mod programs;
+mod pseudonyms;
 mod rig;
 mod shared_messages;
 mod smtp_golden;
