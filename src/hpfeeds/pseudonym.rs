@@ -22,7 +22,7 @@
 //!
 //! - percent-encoding, of any of the characters, also twice (`%2540`);
 //! - HTML's character references, decimal, hexadecimal and named, and the escapes of scripts;
-//! - quoted-printable, with line breaks within the address; folded lines;
+//! - quoted-printable, with line breaks within the address, also twice; folded lines;
 //! - base64, at each alignment, in both alphabets, and hexadecimal digits, also where the address
 //!   is only part of what was encoded. In base64 up to two dots follow the pseudonym, so that what
 //!   comes after it keeps its place;
@@ -223,10 +223,12 @@ impl Cover {
             self.search(&stack, tokens, &mut edits);
         }
         self.climb(stack, tokens, &mut edits);
-        let mut stack = Stack::new(text);
-        if stack.undo(view::quoted_printable) {
-            self.search(&stack, tokens, &mut edits);
-            self.climb(stack, tokens, &mut edits);
+        for times in 1..=2 {
+            let mut stack = Stack::new(text);
+            if (0..times).all(|_| stack.undo(view::quoted_printable)) {
+                self.search(&stack, tokens, &mut edits);
+                self.climb(stack, tokens, &mut edits);
+            }
         }
         disjoint(edits)
     }

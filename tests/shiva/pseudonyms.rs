@@ -137,3 +137,234 @@ fn real_spam() {
     println!("{changed} of {} messages changed", found.len());
     assert!(changed > found.len() / 2, "{changed} of {}", found.len());
 }
+
+const ADDRESS: &str = "john.smith42@example.org";
+
+/// `{J}` stands for the pseudonym, `{j}` and `{d}` for what is before and behind its `@`.
+fn filled(text: &str) -> String {
+    let pseudonym = pseudonyms().address(ADDRESS);
+    let (local, domain) = pseudonym.split_once('@').unwrap();
+    text.replace("{J}", &pseudonym)
+        .replace("{j}", local)
+        .replace("{d}", domain)
+}
+
+#[test]
+fn a_newsletter_in_every_disguise() {
+    let mail = |address: &str, local: &str, domain: &str| {
+        let word = base64(format!("id=7&to={address}").as_bytes());
+        let word = word.trim_end_matches('=');
+        let encoded = base64(format!("Gru\u{df} an {local}").as_bytes());
+        format!(
+            "Return-Path: <bounce-7-{local}={domain}@list.test>\r\n\
+             Delivered-To: {address}\r\n\
+             Received: from mx.test (mx.test [192.0.2.1])\r\n\tby mail.test for <{address}>;\r\n\
+             \tFri, 1 Mar 2024 10:00:00 +0000\r\n\
+             From: \"Shop\" <shop@shop.test>\r\n\
+             To: \"{address}\" <{address}>\r\n\
+             Cc: {address}, other@example.net\r\n\
+             Subject: =?utf-8?B?{encoded}?=\r\n\
+             List-Unsubscribe: <http://l.test/?u={local}%40{domain}>,\r\n <mailto:u+{local}={domain}@l.test>\r\n\
+             MIME-Version: 1.0\r\n\
+             Content-Type: multipart/alternative; boundary=\"--=_{address}\"\r\n\r\n\
+             ----=_{address}\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+             Dear {local},=20\r\nyour address is {local}=40{domain}. Caf=C3=A9.\r\n\
+             ----=_{address}\r\n\
+             Content-Type: text/html; charset=iso-8859-1\r\n\r\n\
+             <a href=\"http://l.test/c/{word}/x?e={local}%40{domain}&amp;f=1\">{local}&#64;{domain}</a>\r\n\
+             ----=_{address}--\r\n"
+        )
+    };
+    let (local, domain) = ADDRESS.split_once('@').unwrap();
+    let cover = pseudonyms().cover(&[ADDRESS.to_owned()]);
+    let raw = mail(ADDRESS, local, domain);
+    let covered = cover.raw(raw.as_bytes());
+    let expected = mail(&filled("{J}"), &filled("{j}"), &filled("{d}"));
+    assert_eq!(String::from_utf8_lossy(&covered), expected);
+}
+
+#[test]
+fn bodies_in_base64_utf16_and_messages_in_messages() {
+    let cover = pseudonyms().cover(&[ADDRESS.to_owned()]);
+    let lines = |bytes: &[u8]| {
+        let word = base64(bytes);
+        let lines: Vec<_> = word.as_bytes().chunks(60).collect();
+        String::from_utf8(lines.join(&b"\r\n"[..])).unwrap() + "\r\n"
+    };
+    let part = |kind: &str, bytes: &[u8]| {
+        let body = lines(bytes);
+        format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}")
+    };
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = text.encode_utf16();
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let mail = |address: &str| {
+        let text = format!("{}\u{e9} {address}!\r\n", "filler ".repeat(20));
+        let inner = part("text/html", text.as_bytes());
+        [
+            part("text/plain; charset=utf-8", text.as_bytes()),
+            part("text/plain; charset=utf-16le", &utf16(&text)),
+            part(
+                "message/rfc822",
+                format!("To: {address}\r\n{inner}").as_bytes(),
+            ),
+            part("application/octet-stream", text.as_bytes()),
+        ]
+    };
+    let (before, after) = (mail(ADDRESS), mail(&filled("{J}")));
+    for (before, after) in before.iter().zip(&after) {
+        let covered = cover.raw(before.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&covered), *after);
+    }
+    let whole = |parts: &[String]| {
+        let parts: String = parts
+            .iter()
+            .map(|part| format!("--b\r\n{part}\r\n"))
+            .collect();
+        format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n")
+    };
+    let covered = cover.raw(whole(&before).as_bytes()).into_owned();
+    assert_eq!(String::from_utf8_lossy(&covered), whole(&after));
+    // What is no text stays, whatever is in it.
+    let binary = part("image/png", format!("\0{ADDRESS}").as_bytes());
+    assert!(matches!(cover.raw(binary.as_bytes()), Cow::Borrowed(_)));
+}
+
+#[test]
+fn a_body_that_is_said_to_be_base64_and_is_not() {
+    let cover = pseudonyms().cover(&[ADDRESS.to_owned()]);
+    let raw = format!("Content-Transfer-Encoding: base64\n\nwrite to {ADDRESS}\n");
+    assert_gone(ADDRESS, &cover.raw(raw.as_bytes()), "raw");
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_covered_too() {
+    let cover = pseudonyms().cover(&[ADDRESS.to_owned()]);
+    let deep = "Content-Type: message/rfc822\n\n".repeat(200);
+    let raw = format!("To: {ADDRESS}\n{deep}{ADDRESS} john.smith42=40example.org");
+    assert!(parse(raw.as_bytes()).is_err());
+    let covered = cover.raw(raw.as_bytes());
+    let expected = filled(&format!("To: {{J}}\n{deep}{{J}} {{j}}=40{{d}}"));
+    assert_eq!(String::from_utf8_lossy(&covered), expected);
+}
+
+/// A spelling of an address that is covered, by number.
+fn spelled(address: &str, how: usize) -> String {
+    let (local, domain) = address.split_once('@').unwrap();
+    match how {
+        0 => address.to_owned(),
+        1 => address.to_uppercase(),
+        2 => format!("<{address}>"),
+        3 => format!("bounce-{local}={domain}@list.test"),
+        4 => format!("http://h.test/?e={local}%40{domain}"),
+        5 => format!("http://h.test/{}/x", percent(address)),
+        6 => format!("http://h.test/?e={local}%2540{domain}&f"),
+        7 => format!("{local}&#64;{domain}"),
+        8 => format!("{local}&#x40;{domain}"),
+        9 => format!("/u/{}/x", base64(address.as_bytes()).trim_end_matches('=')),
+        10 => format!(
+            "?t={}&x",
+            base64(format!("id=1&e={address}&y=2").as_bytes())
+        ),
+        11 => format!("?h={}", hexadecimal(address)),
+        12 => format!(
+            "=?utf-8?B?{}?=",
+            base64(format!("Hi {address}!").as_bytes())
+        ),
+        _ => format!("=?utf-8?Q?{local}=40{domain}?="),
+    }
+}
+
+const SPELLINGS: usize = 14;
+
+/// A header block and a body in a transfer encoding, with `text` in both.
+fn mail(text: &[String], encoding: usize) -> Vec<u8> {
+    let text = text.join(" ");
+    let header = format!("X-Header: {text}\r\nSubject: {text}\r\nContent-Type: text/html\r\n");
+    let (name, body) = match encoding {
+        0 => ("8bit", text),
+        1 => ("base64", base64(text.as_bytes())),
+        _ => {
+            let escaped = text.bytes().enumerate().map(|(at, byte)| match byte {
+                b'=' => "=3D".to_owned(),
+                // Soft line breaks wherever they fall.
+                byte if at % 30 == 29 => format!("{}=\r\n", char::from(byte)),
+                byte => char::from(byte).to_string(),
+            });
+            ("quoted-printable", escaped.collect())
+        }
+    };
+    format!("{header}Content-Transfer-Encoding: {name}\r\n\r\n{body}\r\n").into_bytes()
+}
+
+fn words() -> impl Strategy<Value = Vec<String>> {
+    let word = prop_oneof![
+        "[a-zA-Z]{1,12}",
+        "[!-~]{1,20}",
+        Just("http://h.test/?a=1&b=2".to_owned()),
+        Just("<b>\"x\"</b>".to_owned()),
+    ];
+    prop::collection::vec(word, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn no_spelling_of_a_recipient_is_left(
+        addresses in prop::collection::vec("[a-z][a-z0-9.+_-]{0,14}[a-z0-9]@[a-z][a-z0-9-]{0,8}[a-z0-9]\\.(org|co\\.uk)", 1..5),
+        mut text in words(),
+        places in prop::collection::vec((any::<usize>(), any::<usize>(), 0..SPELLINGS), 1..6),
+        encoding in 0usize..3,
+    ) {
+        let mut used = Vec::new();
+        for (place, which, how) in places {
+            let address = &addresses[which % addresses.len()];
+            text.insert(place % (text.len() + 1), spelled(address, how));
+            used.push(address);
+        }
+        let raw = mail(&text, encoding);
+        let cover = pseudonyms().cover(&addresses);
+        let covered = cover.raw(&raw);
+        let after = parse(&covered).unwrap();
+        for address in used {
+            if encoding != 1 {
+                assert_gone(address, &covered, "raw");
+            }
+            assert_gone(address, after.headers.as_bytes(), "headers");
+            assert_gone(address, after.subject.as_bytes(), "subject");
+            assert_gone(address, after.html.as_bytes(), "html");
+        }
+        prop_assert!(covered.len() <= GROWTH_MAX * raw.len());
+        prop_assert!(matches!(cover.raw(&covered), Cow::Borrowed(_)));
+        let nobody = pseudonyms().cover(&["nobody.here7@nowhere.test".to_owned()]);
+        prop_assert_eq!(&*nobody.raw(&raw), &*raw);
+    }
+
+    #[test]
+    fn any_bytes_are_covered_without_a_panic(
+        raw in prop::collection::vec(any::<u8>(), 0..2_000),
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "Content-Type: multipart/mixed; boundary=ab.c42\n\n", "--ab.c42\n", "--ab.c42--\n",
+                "Content-Type: message/rfc822\n", "Content-Transfer-Encoding: base64\n",
+                "Content-Transfer-Encoding: quoted-printable\n", "Content-Type: text/html; charset=utf-16\n",
+                "\n", "\r\n ", "=\r\n", "=?utf-8?B?", "=?utf-8?q?", "?=", "=40", "%40", "%25", "&#64;", "&#x",
+                "ab.c42@x.org", "AB.C42", "x.org", "@", "=", " at ", "YWIuYzQyQHgub3Jn", "61", "\\u0040", "\u{e9}",
+            ]),
+            0..60,
+        ),
+    ) {
+        let cover = pseudonyms().cover(&["ab.c42@x.org".to_owned(), "\u{e9}@x.org".to_owned()]);
+        let raw = [&raw[..], pieces.concat().as_bytes(), &raw[..raw.len() / 2]].concat();
+        let pieces = pieces.concat();
+        let _ = cover.raw(&raw);
+        let covered = cover.raw(pieces.as_bytes()).into_owned();
+        prop_assert!(covered.len() <= GROWTH_MAX * pieces.len().max(16));
+        let _ = cover.headers(&pieces);
+        let _ = cover.text(&pieces);
+        let _ = cover.attachment("text/plain", &raw);
+        prop_assert!(!cover.text(&pieces).to_lowercase().contains("ab.c42@x.org"));
+        prop_assert!(!String::from_utf8_lossy(&covered).to_lowercase().contains("ab.c42@x.org"));
+    }
+}

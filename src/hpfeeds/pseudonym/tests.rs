@@ -93,6 +93,7 @@ fn plain() {
             "\u{60a8}\u{597d}{I}\u{ff0c}",
         ),
         ("info@example.org,john.smith42@example.org", "{I},{J}"),
+        ("info@example.orginfo@example.org", "{I}{I}"),
         ("dearjohn.smith42@example.org", "dear{J}"),
         (
             "bounce-info=example.org@list.test",
