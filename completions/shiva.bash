@@ -23,13 +23,14 @@ _shiva() {
             case $command in
                 '')
                     options+=' --version'
-                    operands='report show import parse help'
+                    operands='report show import pseudonym parse help'
                     ;;
                 report) options+=' --json' ;;
                 show) options+=' --json --raw' ;;
+                pseudonym) options+=' --reverse' ;;
                 help)
                     options=''
-                    operands='report show import parse'
+                    operands='report show import pseudonym parse'
                     ;;
             esac
             ;;

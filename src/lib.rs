@@ -18,8 +18,8 @@
 //! - [`correlation`]: closed windows go into the main store.
 //! - [`hpfeeds`]: what is shared, without the trap's own addresses.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
-//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `import` and `parse`,
-//!   and `shiva-dbcreate`.
+//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import` and
+//!   `parse`, and `shiva-dbcreate`.
 //!
 //! Beside the way: [`cli`], [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
 //! [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the

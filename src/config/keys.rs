@@ -142,6 +142,12 @@ pub const KEYS: &[Key] = &[
         Path,
         "/var/lib/shiva/hpfeeds/attachment",
     ),
+    key(
+        "hpfeeds",
+        "pseudonymkey",
+        Path,
+        "/var/lib/shiva/hpfeeds/pseudonym.key",
+    ),
     key("notification", "enabled", Bool, "False"),
     key("notification", "sender", Text, ""),
     key("notification", "recipient", Text, ""),

@@ -114,6 +114,13 @@ pub struct Database {
     pub server: mysql::Options,
 }
 
+/// `[hpfeeds]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hpfeeds {
+    /// The file of the key that recipients' pseudonyms are made with.
+    pub pseudonymkey: PathBuf,
+}
+
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -131,6 +138,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[database]`.
     pub database: Database,
+    /// `[hpfeeds]`.
+    pub hpfeeds: Hpfeeds,
     /// `[notification]`.
     pub notification: Notification,
     /// What the operator should know, one line each.
@@ -265,6 +274,9 @@ impl Config {
                 },
                 path: values.path("database", "path"),
                 server,
+            },
+            hpfeeds: Hpfeeds {
+                pseudonymkey: values.path("hpfeeds", "pseudonymkey"),
             },
             relay,
             notification,

@@ -51,8 +51,9 @@
 //!
 //! # Guarantees
 //! Nothing here panics or does I/O (but for the key's file). Time is linear in the text; at most
-//! some ten times its size is held at once; what comes out is at most [`GROWTH_MAX`] times as
-//! large, and the very same bytes where there is nothing to replace.
+//! some ten times its size is held at once. What comes out is the very same bytes where there is
+//! nothing to replace; a text grows to seven times its size at most, a message to [`GROWTH_MAX`]
+//! times (short addresses in UTF-16, in quoted-printable within quoted-printable).
 
 mod book;
 mod edits;
@@ -78,8 +79,8 @@ pub use self::key::Key;
 
 /// Bytes of a pseudonym.
 pub const LENGTH: usize = PREFIX.len() + LETTERS + DOMAIN.len();
-/// How many times as large as a text what comes of it may be.
-pub const GROWTH_MAX: usize = 8;
+/// How many times as large as a message what comes of it may be.
+pub const GROWTH_MAX: usize = 32;
 
 const PREFIX: &str = "p-";
 const LETTERS: usize = 16;
@@ -108,6 +109,16 @@ impl Pseudonyms {
     /// The pseudonym of an address.
     pub fn address(&self, address: &str) -> String {
         self.of_normal(normal::form(address).as_bytes())
+    }
+
+    /// The pseudonyms of a list, each once, in their own order: that of the addresses would tell
+    /// something about them.
+    pub fn list(&self, addresses: &[String]) -> Vec<String> {
+        let pseudonyms: BTreeSet<String> = addresses
+            .iter()
+            .map(|address| self.address(address))
+            .collect();
+        pseudonyms.into_iter().collect()
     }
 
     fn of_normal(&self, address: &[u8]) -> String {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use shiva::hpfeeds::pseudonym::{Cover, GROWTH_MAX, Key, Pseudonyms};
 use shiva::message::{Message, parse};
 
+use crate::rig::Rig;
 use crate::shared_messages::{corpora, files};
 
 fn pseudonyms() -> Pseudonyms {
@@ -136,6 +137,68 @@ fn real_spam() {
     }
     println!("{changed} of {} messages changed", found.len());
     assert!(changed > found.len() / 2, "{changed} of {}", found.len());
+}
+
+#[test]
+fn the_operator_finds_the_way_there_and_back() {
+    let rig = Rig::new();
+    let path = rig.path("hpfeeds/pseudonym.key");
+    let mut config = fs::read_to_string(rig.path("shiva.conf")).unwrap();
+    config.push_str(&format!("[hpfeeds]\npseudonymkey : {}\n", path.display()));
+    fs::write(rig.path("shiva.conf"), config).unwrap();
+    let failed = |arguments: &[&str]| {
+        let output = rig.run("shiva", arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            output.status.code().unwrap(),
+            errors,
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, errors, _) = failed(&["pseudonym", ADDRESS]);
+    assert_eq!(code, 66);
+    assert!(
+        errors.contains("pseudonym.key") && errors.contains("analyzer makes"),
+        "{errors}"
+    );
+    let pseudonyms = Pseudonyms::new(&Key::make(&path).unwrap());
+    let pseudonym = pseudonyms.address(ADDRESS);
+    let shown = rig.ok("shiva", &["pseudonym", ADDRESS, "John.Smith42@EXAMPLE.org"]);
+    assert_eq!(
+        shown,
+        format!("{ADDRESS}\t{pseudonym}\nJohn.Smith42@EXAMPLE.org\t{pseudonym}\n")
+    );
+    let receiver = rig.receiver();
+    let mut client = rig.client();
+    let known = ["john.smith42@example.org", "Info@example.org"];
+    for (to, body) in known.iter().zip(["one", "two"]) {
+        let message = format!("Subject: {body}\r\n\r\n{body}\r\n");
+        client.mail("a@example.net", to, message.as_bytes());
+    }
+    receiver.stop();
+    rig.once();
+    let info = pseudonyms.address("info@example.org");
+    let local = info.split_once('@').unwrap().0.to_uppercase();
+    let mut back: Vec<String> = rig
+        .ok("shiva", &["pseudonym", "--reverse", &pseudonym, &local])
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    back.sort();
+    assert_eq!(
+        back,
+        [
+            format!("Info@example.org\t{info}"),
+            format!("{ADDRESS}\t{pseudonym}")
+        ]
+    );
+    let unknown = pseudonyms.address("nobody@example.org");
+    let (code, errors, out) = failed(&["pseudonym", "--reverse", &unknown, &pseudonym]);
+    assert_eq!((code, out), (66, format!("{ADDRESS}\t{pseudonym}\n")));
+    assert!(errors.contains(&unknown), "{errors}");
+    let (code, errors, _) = failed(&["pseudonym", "--reverse", ADDRESS]);
+    assert_eq!(code, 64);
+    assert!(errors.contains("no pseudonym"), "{errors}");
 }
 
 const ADDRESS: &str = "john.smith42@example.org";
@@ -360,7 +423,8 @@ proptest! {
         let pieces = pieces.concat();
         let _ = cover.raw(&raw);
         let covered = cover.raw(pieces.as_bytes()).into_owned();
-        prop_assert!(covered.len() <= GROWTH_MAX * pieces.len().max(16));
+        prop_assert!(covered.len() <= GROWTH_MAX * pieces.len().max(1));
+        prop_assert!(cover.text(&pieces).len() <= 7 * pieces.len());
         let _ = cover.headers(&pieces);
         let _ = cover.text(&pieces);
         let _ = cover.attachment("text/plain", &raw);

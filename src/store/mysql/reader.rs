@@ -153,6 +153,21 @@ impl Reader for MysqlReader {
         })
     }
 
+    fn each_recipient(&mut self, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.run(|view| {
+            for query in [
+                "SELECT recipient FROM {m}.recipient_spam",
+                "SELECT recipient FROM {w}.recipients WHERE {open}",
+            ] {
+                let query = view.sql(query);
+                for row in view.conn.query_iter(query)? {
+                    each(&Columns::of(row?).text())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn relays(&mut self, _most: usize) -> Result<Vec<crate::store::LedgerLine>> {
         Ok(Vec::new())
     }
