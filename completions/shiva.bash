@@ -23,7 +23,7 @@ _shiva() {
             case $command in
                 '')
                     options+=' --version'
-                    operands='report show relay probes import parse help'
+                    operands='report show relay probes import pseudonym parse help'
                     ;;
                 report) options+=' --json' ;;
                 show) options+=' --json --raw' ;;
@@ -32,9 +32,10 @@ _shiva() {
                     operands='off on'
                     ;;
                 probes) options+=' --json' ;;
+                pseudonym) options+=' --reverse' ;;
                 help)
                     options=''
-                    operands='report show relay probes import parse'
+                    operands='report show relay probes import pseudonym parse'
                     ;;
             esac
             ;;

@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{Config, Engine};
 use crate::exit::{self, Exit, Failure};
 use crate::operator::relay::SwitchTo;
-use crate::operator::{dbcreate, import, parse, probes, relay, report, show};
+use crate::operator::{dbcreate, import, parse, probes, pseudonym, relay, report, show};
 use crate::privileges::{Keep, become_owner};
 use crate::{analyzer, crash, logging, receiver, watchdog};
 
@@ -110,6 +110,15 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// The pseudonyms by which recipients are shared over hpfeeds, and the way back
+    Pseudonym {
+        /// Find the recipients in the stores that have these pseudonyms
+        #[arg(long)]
+        reverse: bool,
+        /// Addresses, or with --reverse pseudonyms
+        #[arg(required = true)]
+        addresses: Vec<String>,
     },
     /// What the analyzer sees in a message, as JSON; nothing is stored
     Parse {
@@ -213,6 +222,9 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
         }) => relay::switch(&config, *to),
         Some(Command::Relay { json, .. }) => relay::run(&config, *json),
         Some(Command::Probes { json }) => probes::run(&config, *json),
+        Some(Command::Pseudonym { reverse, addresses }) => {
+            pseudonym::run(&config, addresses, *reverse)
+        }
         Some(Command::Import { paths }) => import::run(&config, paths),
         Some(Command::Parse { .. }) | None => Ok(()),
     }

@@ -18,8 +18,8 @@
 //! - [`correlation`]: closed windows go into the main store.
 //! - [`hpfeeds`]: what was learnt is shared.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
-//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `import` and `parse`,
-//!   and `shiva-dbcreate`.
+//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import` and
+//!   `parse`, and `shiva-dbcreate`.
 //!
 //! Beside the way: [`notification`] (what needs a person is mailed to one), [`cli`],
 //! [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),

@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
         "hpfeeds",
         "pseudonymkey",
         Path,
-        "/var/lib/shiva/pseudonym.key",
+        "/var/lib/shiva/hpfeeds/pseudonym.key",
     ),
     key("notification", "enabled", Bool, "False"),
     key("notification", "sender", Text, ""),

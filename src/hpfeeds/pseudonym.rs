@@ -22,7 +22,7 @@
 //!
 //! - percent-encoding, of any of the characters, also twice (`%2540`);
 //! - HTML's character references, decimal, hexadecimal and named, and the escapes of scripts;
-//! - quoted-printable, with line breaks within the address; folded lines;
+//! - quoted-printable, with line breaks within the address, also twice; folded lines;
 //! - base64, at each alignment, in both alphabets, and hexadecimal digits, also where the address
 //!   is only part of what was encoded. In base64 up to two dots follow the pseudonym, so that what
 //!   comes after it keeps its place;
@@ -45,13 +45,15 @@
 //!   ROT13, uuencode, UTF-7; taken apart by tags, comments or invisible characters, or put together
 //!   by a script; a link that was cut within the address.
 //! - Names of people; local parts that tell nothing by themselves, and the domain alone.
-//! - Addresses below six bytes, and recipients that are no address.
+//! - Addresses below six bytes, and recipients that are no address; in a raw message also those
+//!   with bytes that are no UTF-8.
 //! - Addresses of the honeypot that no copy of the record was sent to.
 //!
 //! # Guarantees
 //! Nothing here panics or does I/O (but for the key's file). Time is linear in the text; at most
-//! some ten times its size is held at once; what comes out is at most [`GROWTH_MAX`] times as
-//! large, and the very same bytes where there is nothing to replace.
+//! some ten times its size is held at once. What comes out is the very same bytes where there is
+//! nothing to replace; a text grows to seven times its size at most, a message to [`GROWTH_MAX`]
+//! times (short addresses in UTF-16, in quoted-printable within quoted-printable).
 
 mod book;
 mod edits;
@@ -77,8 +79,8 @@ pub use self::key::Key;
 
 /// Bytes of a pseudonym.
 pub const LENGTH: usize = PREFIX.len() + LETTERS + DOMAIN.len();
-/// How many times as large as a text what comes of it may be.
-pub const GROWTH_MAX: usize = 8;
+/// How many times as large as a message what comes of it may be.
+pub const GROWTH_MAX: usize = 32;
 
 const PREFIX: &str = "p-";
 const LETTERS: usize = 16;
@@ -107,6 +109,16 @@ impl Pseudonyms {
     /// The pseudonym of an address.
     pub fn address(&self, address: &str) -> String {
         self.of_normal(normal::form(address).as_bytes())
+    }
+
+    /// The pseudonyms of a list, each once, in their own order: that of the addresses would tell
+    /// something about them.
+    pub fn list(&self, addresses: &[String]) -> Vec<String> {
+        let pseudonyms: BTreeSet<String> = addresses
+            .iter()
+            .map(|address| self.address(address))
+            .collect();
+        pseudonyms.into_iter().collect()
     }
 
     fn of_normal(&self, address: &[u8]) -> String {
@@ -222,10 +234,12 @@ impl Cover {
             self.search(&stack, tokens, &mut edits);
         }
         self.climb(stack, tokens, &mut edits);
-        let mut stack = Stack::new(text);
-        if stack.undo(view::quoted_printable) {
-            self.search(&stack, tokens, &mut edits);
-            self.climb(stack, tokens, &mut edits);
+        for times in 1..=2 {
+            let mut stack = Stack::new(text);
+            if (0..times).all(|_| stack.undo(view::quoted_printable)) {
+                self.search(&stack, tokens, &mut edits);
+                self.climb(stack, tokens, &mut edits);
+            }
         }
         disjoint(edits)
     }

@@ -135,9 +135,13 @@ impl Pieces<'_> {
         if encoding != Encoding::Base64 {
             return self.rewriter.text(leaf.content);
         }
-        let changed = self.rewriter.text(&decoded);
-        let changed = changed.map(|changed| encoding.encode(changed, leaf.content));
-        // What is no base64 is passed over by who decodes it, and still stands there.
+        self.encoded(self.rewriter.text(&decoded), leaf)
+    }
+
+    /// The content of a leaf, decoded and changed or not, encoded as it was. What is no base64 is
+    /// passed over by who decodes it, and still stands there: it is gone through, too.
+    fn encoded(&self, decoded: Option<Vec<u8>>, leaf: &Leaf<'_>) -> Option<Vec<u8>> {
+        let changed = decoded.map(|decoded| leaf.header.encoding.encode(decoded, leaf.content));
         let shown = changed.as_deref().unwrap_or(leaf.content);
         self.rewriter.text(shown).or(changed)
     }
@@ -160,7 +164,7 @@ impl Sink for Pieces<'_> {
 
     fn decoded_ends(&mut self, decoded: &[u8], leaf: &Leaf<'_>, at: Range<usize>) {
         let changed = self.changed(decoded);
-        let changed = changed.map(|changed| leaf.header.encoding.encode(changed, leaf.content));
+        let changed = self.encoded(changed, leaf);
         self.add(at, changed);
     }
 }

@@ -1,5 +1,5 @@
-//! The operator's commands: `shiva report`, `show`, `relay`, `probes`, `import`, `parse`, and
-//! `shiva-dbcreate`.
+//! The operator's commands: `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import`,
+//! `parse`, and `shiva-dbcreate`.
 //!
 //! They read the stores directly, whether the analyzer runs or not, and print what strangers
 //! wrote only after [`crate::escape`] made it harmless (JSON escapes by itself).
@@ -9,6 +9,7 @@ pub mod import;
 pub mod mbox;
 pub mod parse;
 pub mod probes;
+pub mod pseudonym;
 pub mod relay;
 pub mod report;
 pub mod show;

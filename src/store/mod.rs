@@ -305,6 +305,8 @@ pub trait Reader {
     fn top(&mut self, most: usize) -> Result<Vec<TopSpam>>;
     /// The records whose id begins with this.
     fn find(&mut self, id: &str) -> Result<Find>;
+    /// Gives every recipient of every record, those of several records several times, to `each`.
+    fn each_recipient(&mut self, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
     /// The lines of the relay's ledger, newest first, so many at most.
     fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>>;
     /// What was not relayed: reason, how many. Copies whose slot was given back are not in it.

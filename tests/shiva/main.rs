@@ -23,6 +23,7 @@ mod mariadb_site;
 mod message;
 mod notices;
 mod programs;
+mod pseudonyms;
 mod relay_delivery;
 mod relay_exim;
 mod relay_host;

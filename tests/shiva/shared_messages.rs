@@ -69,7 +69,7 @@ const DISAGREEMENTS: [(&str, &str, &str); 10] = [
 ];
 
 /// The directories of the corpora, or None when this machine has none.
-fn corpora() -> Option<[PathBuf; 2]> {
+pub fn corpora() -> Option<[PathBuf; 2]> {
     let shared = std::env::var_os("SHIVA_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
@@ -84,7 +84,7 @@ fn corpora() -> Option<[PathBuf; 2]> {
     None
 }
 
-fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+pub fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a readable directory") {
         let path = entry.expect("a readable entry").path();
         if path.is_dir() {

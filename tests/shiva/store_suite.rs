@@ -6,7 +6,8 @@ use shiva::queue::QueueName;
 use shiva::store::mysql::Mysql;
 use shiva::store::sqlite::Sqlite;
 use shiva::store::{
-    Batch, Day, Delta, Engine, Find, Known, NewRecord, Part, Place, Sets, StoreErrorKind, WindowKey,
+    Batch, Day, Delta, Engine, Find, Known, NewRecord, Part, Place, Sets, StoreError,
+    StoreErrorKind, WindowKey,
 };
 use shiva::timestamp::Timestamp;
 
@@ -198,6 +199,37 @@ pub fn take_in_closed(engine: &dyn Engine, window: u64, place: impl Fn(&str) -> 
     }
     windows.drop_window(window).unwrap();
     assert!(windows.waiting().unwrap().is_empty());
+}
+
+#[test]
+fn every_recipient_of_both_stores_is_given() {
+    on_each_engine(|engine| {
+        let mut windows = engine.windows().unwrap();
+        windows.commit(&batch(1, true, 2, 0)).unwrap();
+        take_in(engine, 1, |_| Place::New);
+        let mut next = batch(2, true, 3, 100_000);
+        next.window = 2;
+        windows.commit(&next).unwrap();
+        let mut reader = engine.reader().unwrap();
+        let mut found = Vec::new();
+        let mut keep = |recipient: &str| {
+            found.push(recipient.to_owned());
+            Ok(())
+        };
+        reader.each_recipient(&mut keep).unwrap();
+        found.sort();
+        assert_eq!(found, ["1@example.org", "2@example.org"]);
+        let mut calls = 0;
+        let error = reader.each_recipient(&mut |_| {
+            calls += 1;
+            Err(StoreError {
+                kind: StoreErrorKind::Refused,
+                what: "enough".into(),
+            })
+        });
+        assert_eq!((error.unwrap_err().what.as_str(), calls), ("enough", 1));
+        assert_eq!(reader.totals().unwrap().distinct, 2, "and it can go on");
+    });
 }
 
 #[test]

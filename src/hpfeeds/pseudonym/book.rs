@@ -2,8 +2,11 @@
 //!
 //! A [`Book`] is made of addresses in normal form. [`Book::search`] takes text in lower case and
 //! goes through it once; at each place where a domain of the list stands behind a separator it
-//! looks up what stands before, one look for each length that local parts of that domain have.
+//! looks up what stands before, one look for each length that local parts of that domain have. A
+//! record may have a hundred thousand recipients: an automaton (Aho-Corasick) of all their
+//! spellings would take hundreds of megabytes.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
@@ -87,14 +90,15 @@ impl<T> Words<T> {
         self.starts.get(cell).is_some_and(|cell| cell & bit != 0)
     }
 
-    /// The words that stand at `at`, longest first.
-    fn at<'t>(&'t self, text: &'t [u8], at: usize) -> impl Iterator<Item = (usize, &'t T)> {
-        let lengths = if self.may_start(text, at) {
-            self.lengths.as_slice()
-        } else {
-            &[]
-        };
-        lengths.iter().filter_map(move |length| {
+    /// The words that stand at `at` and have a length that `fits`, longest first.
+    fn at<'t>(
+        &'t self,
+        text: &'t [u8],
+        at: usize,
+        fits: impl Fn(usize) -> bool + 't,
+    ) -> impl Iterator<Item = (usize, &'t T)> {
+        let lengths = self.lengths.iter().filter(move |length| fits(**length));
+        lengths.filter_map(move |length| {
             let word = text.get(at..at.checked_add(*length)?)?;
             Some((*length, self.known.get(word)?))
         })
@@ -167,27 +171,31 @@ impl Book {
         is_joined: impl Fn(usize) -> bool,
         mut found: impl FnMut(Found),
     ) {
+        // Behind an address another one may begin: words of a header may have been put together.
+        let last_end = Cell::new(0);
         let begins_word = |at: usize| {
             let before = at.checked_sub(1).and_then(|before| text.get(before));
-            !before.is_some_and(u8::is_ascii_alphanumeric) || !is_joined(at)
+            let letter = before.is_some_and(u8::is_ascii_alphanumeric);
+            !letter || at == last_end.get() || !is_joined(at)
         };
         for at in 0..text.len() {
             if let Some(address) = self.address(text, at, &begins_word) {
+                last_end.set(address.at.end);
                 found(address);
             }
-            if self.words.may_start(text, at) && begins_word(at) {
-                let mut words = self.words.at(text, at);
-                let ends = |length: usize| {
-                    let after = text.get(at + length);
-                    !after.is_some_and(u8::is_ascii_alphanumeric) || !is_joined(at + length)
-                };
-                if let Some((length, address)) = words.find(|(length, _)| ends(*length)) {
-                    found(Found {
-                        at: at..at + length,
-                        address: address.clone(),
-                        separator: None,
-                    });
-                }
+            if !self.words.may_start(text, at) || !begins_word(at) {
+                continue;
+            }
+            let ends_word = |length: usize| {
+                let end = at + length;
+                !text.get(end).is_some_and(u8::is_ascii_alphanumeric) || !is_joined(end)
+            };
+            if let Some((length, address)) = self.words.at(text, at, ends_word).next() {
+                found(Found {
+                    at: at..at + length,
+                    address: address.clone(),
+                    separator: None,
+                });
             }
         }
     }
@@ -205,7 +213,7 @@ impl Book {
             return None;
         }
         let before = text.get(..at)?;
-        for (length, locals) in self.domains.at(text, at) {
+        for (length, locals) in self.domains.at(text, at, |_| true) {
             for separator in SEPARATORS {
                 let Some(local) = before.strip_suffix(separator) else {
                     continue;

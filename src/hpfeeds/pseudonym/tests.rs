@@ -44,6 +44,15 @@ fn a_pseudonym_is_the_same_for_the_same_mailbox_and_key() {
 }
 
 #[test]
+fn a_list_has_each_pseudonym_once_and_says_nothing_by_its_order() {
+    let known: Vec<String> = (0..20).map(|n| format!("{n:02}@example.org")).collect();
+    let list = pseudonyms().list(&known);
+    assert!(list.is_sorted() && list.len() == known.len());
+    let twice = [ADDRESS.to_owned(), ADDRESS.to_uppercase()];
+    assert_eq!(pseudonyms().list(&twice), [pseudonyms().address(ADDRESS)]);
+}
+
+#[test]
 fn pseudonyms_are_recognised() {
     let pseudonym = pseudonyms().address(ADDRESS);
     let local = pseudonym.split_once('@').unwrap().0;
@@ -93,6 +102,7 @@ fn plain() {
             "\u{60a8}\u{597d}{I}\u{ff0c}",
         ),
         ("info@example.org,john.smith42@example.org", "{I},{J}"),
+        ("info@example.orginfo@example.org", "{I}{I}"),
         ("dearjohn.smith42@example.org", "dear{J}"),
         (
             "bounce-info=example.org@list.test",

@@ -158,6 +158,21 @@ impl Reader for MysqlReader {
         })
     }
 
+    fn each_recipient(&mut self, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.run(|view| {
+            for query in [
+                "SELECT recipient FROM {m}.recipient_spam",
+                "SELECT recipient FROM {w}.recipients WHERE {open}",
+            ] {
+                let query = view.sql(query);
+                for row in view.conn.query_iter(query)? {
+                    each(&Columns::of(row?).text())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>> {
         self.run(|view| view.ledger(most))
     }

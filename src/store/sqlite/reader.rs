@@ -137,6 +137,23 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn each_recipient(&mut self, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let mut failed = None;
+        self.run(|connection| {
+            let sql = format!(
+                "SELECT recipient FROM main.recipients WHERE {OPEN} UNION ALL SELECT recipient FROM \
+                 store.recipient_spam"
+            );
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while let (None, Some(row)) = (&failed, rows.next()?) {
+                failed = each(row.get_ref(0)?.as_str()?).err();
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
     fn relays(&mut self, most: usize) -> Result<Vec<LedgerLine>> {
         self.run(|connection| relaying::ledger(connection, most))
     }
