@@ -32,8 +32,9 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use super::transaction::check;
 
-/// Mails over one connection. Debian's exim4 takes 1000 (`smtp_accept_max_per_connection`).
-pub const MAILS_MAX: u32 = 100;
+/// Mails over one connection. exim4 delivers no more than ten of one at once; the others it leaves to
+/// its next queue run, in half an hour (`smtp_accept_queue_per_connection`).
+pub const MAILS_MAX: u32 = 10;
 
 /// How long a connection without mails is kept. Debian's exim4 closes after 5 minutes.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
