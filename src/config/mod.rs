@@ -340,6 +340,16 @@ fn analyzer_name(values: &Values) -> String {
     }
 }
 
+/// Where Debian's mail servers have the domain of this machine's mailboxes.
+const MAILNAME: &str = "/etc/mailname";
+
+/// Names under which a mail server of this machine may take mail for mailboxes of its own.
+fn own_names(hostname: &str) -> Vec<String> {
+    let mailname = std::fs::read_to_string(MAILNAME).unwrap_or_default();
+    let names = [hostname, &system_hostname(), mailname.trim()].map(str::to_owned);
+    names.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
 fn system_hostname() -> String {
     rustix::system::uname()
         .nodename()

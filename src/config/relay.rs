@@ -36,6 +36,8 @@ pub struct Relay {
     pub deny: Vec<String>,
     /// Words by which a test of the relay is known, beside `hostname`.
     pub tokens: Vec<String>,
+    /// The names of this machine, as far as they are known: nothing is relayed to them.
+    pub own_names: Vec<String>,
     /// The receiver's name: what we call ourselves, and what a test of the relay may name.
     pub hostname: String,
 }
@@ -56,6 +58,7 @@ impl Relay {
             max_recipients: usize::try_from(integer("relaymaxrcpt")).unwrap_or(1),
             deny: values.list("analyzer", "relaydeny"),
             tokens: values.list("analyzer", "probetokens"),
+            own_names: super::own_names(hostname),
             hostname: hostname.to_owned(),
         }
     }

@@ -117,6 +117,7 @@ fn relaying_is_said_at_every_start() {
         ["@Example.net", "*.example.org.", ".example.com"]
     );
     assert_eq!(relay.hostname, "mx.example");
+    assert_eq!(relay.own_names[..2], ["mx.example", &system_hostname()]);
     let said = "relay : True: up to 1 copies of a spam and 5 spams a window, of those that look \
                 like a test of the relay, are sent on to 127.0.0.1:2500";
     assert!(config.warnings.iter().any(|warning| warning == said));

@@ -211,6 +211,7 @@ pub(super) struct Leaves {
     pub html: String,
     pub text: String,
     pub attachments: Vec<Attachment>,
+    pub text_names: Vec<String>,
 }
 
 impl Sink for Leaves {
@@ -230,6 +231,9 @@ impl Sink for Leaves {
         };
         let body = body.filter(|body| body.is_empty());
         let listed = header.is_listed();
+        if !listed && let Some(name) = &header.name {
+            self.text_names.push(name.clone());
+        }
         if body.is_none() && !listed {
             return;
         }

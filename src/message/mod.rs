@@ -88,6 +88,9 @@ pub struct Message {
     /// All leaves that are dispositioned attachment, carry a file name in their
     /// Content-Disposition, or are neither text/plain nor text/html; message order.
     pub attachments: Vec<Attachment>,
+    /// File names of the leaves that are no attachment here and that a mail program may show as one:
+    /// text whose Content-Type has a `name`.
+    pub text_names: Vec<String>,
 }
 
 impl Message {
@@ -147,6 +150,7 @@ pub fn parse(raw: &[u8]) -> Result<Message, Unreadable> {
     message.html = leaves.html;
     message.text = leaves.text;
     message.attachments = leaves.attachments;
+    message.text_names = leaves.text_names;
     let mut found = links::Collector::default();
     page::collect(&message.html, &mut found);
     found.text(&message.text);

@@ -2,8 +2,7 @@
 //!
 //! One connection, one copy after the other: what is relayed is counted in dozens. Memory is
 //! bounded ([`JOBS_MAX`], [`BYTES_MAX`]); what finds no room is not relayed and counted. A relay host
-//! that is away or refuses is left alone for a pause that grows from [`PAUSE_FIRST`] to
-//! [`PAUSE_MOST`], and nothing takes a slot meanwhile.
+//! that fails is left alone for a while ([`super::pauses`]), and nothing takes a slot meanwhile.
 //!
 //! Every job comes back as one [`Settlement`]. Before each delivery the kill switch and the window are
 //! looked at: jobs of a window that has closed come back untried, so that it never waits for longer
@@ -18,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::Reason;
 use super::delivery::{Delivery, Mail, Outcome};
+use super::pauses::Pauses;
 use super::switch::Switch;
 use crate::config;
 use crate::crash;
@@ -31,12 +31,6 @@ pub const JOBS_MAX: usize = 1000;
 
 /// Bytes of copies that may wait for the relay host; one larger copy may wait alone.
 pub const BYTES_MAX: usize = 64 << 20;
-
-/// The first pause after a failure, doubled each time.
-pub const PAUSE_FIRST: Duration = Duration::from_secs(1);
-
-/// The longest pause.
-pub const PAUSE_MOST: Duration = Duration::from_secs(60);
 
 /// How long a connection waits for the next copy before it is closed.
 const IDLE: Duration = Duration::from_secs(10);
@@ -129,7 +123,7 @@ impl Dispatch {
             delivery: Delivery::new(&config.host, config.port, &config.hostname),
             switch,
             shared: Arc::clone(&shared),
-            pause: PAUSE_FIRST,
+            pauses: Pauses::default(),
             accepted: Rarely::default(),
             failed: Rarely::default(),
         };
@@ -218,7 +212,7 @@ struct Thread {
     delivery: Delivery,
     switch: Switch,
     shared: Arc<Shared>,
-    pause: Duration,
+    pauses: Pauses,
     accepted: Rarely,
     failed: Rarely,
 }
@@ -257,20 +251,13 @@ impl Thread {
             message: copy.file.get(copy.begins..).unwrap_or_default(),
         });
         crash::point("relay-answered");
-        let (fate, answer) = match outcome {
+        self.shared.pause(self.pauses.after(&outcome));
+        match outcome {
             Outcome::Accepted(answer) => (Fate::Accepted, answer),
             Outcome::Refused { text, .. } => (Fate::Refused, text),
             Outcome::Unreached(what) => (Fate::Unreached, what),
             Outcome::Unknown(what) => (Fate::Unknown, what),
-        };
-        if fate == Fate::Accepted {
-            self.pause = PAUSE_FIRST;
-            self.shared.pause(None);
-        } else {
-            self.shared.pause(Some(self.pause));
-            self.pause = (self.pause * 2).min(PAUSE_MOST);
         }
-        (fate, answer)
     }
 
     /// Why a job is not tried any more.

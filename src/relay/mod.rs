@@ -14,6 +14,7 @@
 mod connection;
 pub mod delivery;
 pub mod dispatch;
+mod pauses;
 pub mod policy;
 pub mod probe;
 pub mod refusal;
@@ -168,11 +169,12 @@ impl Relaying {
             relay: self.on.then(|| {
                 judged.verdict?;
                 self.policy.within(&self.slots, record)?;
-                self.policy.harmless(spam)?;
+                self.dispatch.has_room(spam.raw.len())?;
                 if self.switch.is_off() {
                     return Err(Reason::Off);
                 }
-                self.dispatch.has_room(spam.raw.len())?;
+                // The dearest question comes last.
+                self.policy.harmless(spam)?;
                 self.slots.take(record);
                 Ok(())
             }),

@@ -51,6 +51,8 @@ pub struct Policy {
     global: u64,
     max_recipients: usize,
     deny: Deny,
+    /// Mail to this machine would end in its users' mailboxes, or come back to the receiver.
+    own: Deny,
     tokens: Tokens,
 }
 
@@ -62,8 +64,8 @@ impl Policy {
             individual: config.individual,
             global: config.global,
             max_recipients: config.max_recipients,
-            // Mail to the receiver's own name would come back to it.
-            deny: Deny::new(config.deny.iter().chain([&config.hostname])),
+            deny: Deny::new(&config.deny),
+            own: Deny::new(&config.own_names),
             tokens: Tokens::new(&config.tokens, &config.hostname),
         }
     }
@@ -93,8 +95,8 @@ impl Policy {
         if !refusal::is_plain_sender(sender) || !recipients.all(|to| refusal::is_plain(to)) {
             return Err(Reason::Address);
         }
-        let mut recipients = spam.recipients.iter();
-        match self.deny.denies(sender) || recipients.any(|to| self.deny.denies(to)) {
+        let denied = |to: &String| self.deny.denies(to) || self.own.denies(to);
+        match self.deny.denies(sender) || spam.recipients.iter().any(denied) {
             true => Err(Reason::Denied),
             false => Ok(()),
         }
@@ -121,7 +123,7 @@ impl Policy {
 
     /// Whether a spam brings nothing that must not go on.
     pub fn harmless(&self, spam: &Candidate<'_>) -> Result<(), Reason> {
-        if spam.message.attachments.iter().any(refusal::is_executable) {
+        if brings_program(spam) {
             return Err(Reason::Executable);
         }
         match smuggling::smuggles(spam.raw) {
@@ -129,6 +131,17 @@ impl Policy {
             false => Ok(()),
         }
     }
+}
+
+/// Whether a mail program could find something to run in a spam.
+fn brings_program(spam: &Candidate<'_>) -> bool {
+    let message = spam.message;
+    let mut named = message.text_names.iter();
+    message.attachments.iter().any(refusal::is_executable)
+        || named.any(|name| refusal::is_name_refused(name))
+        || [spam.raw, message.text.as_bytes()]
+            .into_iter()
+            .any(refusal::holds_uuencoded)
 }
 
 /// The recipients that tests of the relay were sent to. Clones share them: the ledger adds what it
@@ -154,3 +167,6 @@ impl KnownProbes {
         !known.is_empty() && known.contains(&recipient.to_ascii_lowercase())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod zip;
 
 use std::collections::HashSet;
 
-pub use executable::is_executable;
+pub use executable::{holds_uuencoded, is_executable, is_name_refused};
 
 /// Longest address (RFC 5321 section 4.5.3.1.3, without its brackets).
 pub const ADDRESS_MAX: usize = 254;

@@ -427,3 +427,51 @@ fn what_is_imported_does_not_go_on() {
     let id = rig.report()["top"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(rig.run("shiva", &["show", &id, "--raw"]).stdout, spam(1));
 }
+
+#[test]
+fn a_batch_that_the_database_refuses_gives_its_slots_back() {
+    let sink = Sink::new(OFFERS);
+    let rig = relaying_to(sink.port, "globalcounter : 3");
+    rig.once();
+    // As a server that does not take what stands in a mail.
+    let windows = rusqlite::Connection::open(rig.path("db/ShivaTemp.sqlite")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON spam WHEN NEW.subject = 'kind 3' BEGIN \
+                  SELECT RAISE(ABORT, 'not this one'); END";
+    windows.execute_batch(refuse).unwrap();
+    send(&rig, &[1, 2, 3, 4]);
+    rig.once();
+    let mut taken: Vec<_> = sink.taken().into_iter().map(|mail| mail.message).collect();
+    taken.sort();
+    assert_eq!(taken, [spam(1), spam(2), spam(4)]);
+    assert_eq!((rig.total("spams"), rig.total("undeliverable")), (3, 1));
+    let ledger = ledger(&rig);
+    assert_eq!(ledger["copies"], serde_json::json!({ "accepted": 3 }));
+    assert_eq!(ledger["not_relayed"], serde_json::json!({}));
+}
+
+#[test]
+fn a_mail_that_is_refused_for_good_holds_up_no_other() {
+    let sink = Sink::with(OFFERS, None, |_, at| match at {
+        At::Command(line) if line.starts_with("MAIL FROM:<nobody@") => {
+            Act::Say("550 Sender verify failed\r\n")
+        }
+        _ => Act::Serve,
+    });
+    let rig = relaying_to(sink.port, "individualcounter : 100");
+    let analyzer = service(&rig);
+    let receiver = rig.receiver();
+    let mut client = rig.client();
+    for refused in 1..=5 {
+        let reply = client.mail("nobody@example.net", "b@example.org", &spam(1));
+        assert!(reply.unwrap().starts_with("250"));
+        wait_until("it is refused", || copies(&rig, "refused") == refused);
+        let reply = client.mail("a@example.net", "b@example.org", &spam(2));
+        assert!(reply.unwrap().starts_with("250"));
+        wait_until("the next is judged", || rig.total("spams") == 2 * refused);
+    }
+    receiver.stop();
+    wait_until("all are settled", || copies(&rig, "taken") == 0);
+    analyzer.stop();
+    assert_eq!(copies(&rig, "accepted"), 5);
+    assert_eq!(ledger(&rig)["not_relayed"], serde_json::json!({}));
+}

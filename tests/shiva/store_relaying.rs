@@ -1,8 +1,9 @@
 //! What the stores keep of relaying, on every engine.
 
+use shiva::store::sqlite::Sqlite;
 use shiva::store::{Batch, Day, Engine, Fate, Place, ProbeSeen, Relay, Settlement};
 
-use crate::store_suite::{at, batch, id, on_each_engine, take_in};
+use crate::store_suite::{at, batch, create, id, on_each_engine, take_in};
 
 fn relay(name: &str, second: i64) -> Relay {
     Relay {
@@ -224,4 +225,39 @@ fn a_test_of_the_relay_is_known_with_what_followed_it() {
         check(4, &[(id(2), 5), (id(1), 1)]);
         assert!(windows.probe_recipients().unwrap().is_empty());
     });
+}
+
+#[test]
+fn the_old_whitelist_is_written_once_a_window() {
+    let scratch = tempfile::tempdir().unwrap();
+    let engine = Sqlite::new(scratch.path(), true);
+    create(&engine);
+    let main = rusqlite::Connection::open(scratch.path().join("Shiva.sqlite")).unwrap();
+    main.execute_batch(
+        "CREATE TABLE written (recipients TEXT);
+         CREATE TRIGGER made AFTER INSERT ON whitelist BEGIN
+             INSERT INTO written VALUES (NEW.recipients); END;
+         CREATE TRIGGER renewed AFTER UPDATE ON whitelist BEGIN
+             INSERT INTO written VALUES (NEW.recipients); END;",
+    )
+    .unwrap();
+    let mut windows = engine.windows().unwrap();
+    for (window, recipients) in [(1, ["a@x.example", "b@x.example"]), (2, ["c@x.example"; 2])] {
+        let mut tested = batch(u8::try_from(window).unwrap(), true, 1, 100);
+        tested.window = window;
+        let at = i64::try_from(window).unwrap() * 100;
+        tested.probes = recipients.map(|to| probe(to, "192.0.2.9", at)).into();
+        windows.commit(&tested).unwrap();
+        take_in(&engine, window, |_| Place::New);
+    }
+    let mut written = main.prepare("SELECT recipients FROM written").unwrap();
+    let written = written.query_map([], |row| row.get::<_, String>(0));
+    let written: Result<Vec<_>, _> = written.unwrap().collect();
+    assert_eq!(
+        written.unwrap(),
+        [
+            "a@x.example,b@x.example",
+            "c@x.example,a@x.example,b@x.example"
+        ]
+    );
 }

@@ -10,6 +10,9 @@ use memchr::memmem;
 use super::zip;
 use crate::message::Attachment;
 
+/// How much of a line is looked at that may begin what is uuencoded, in bytes.
+const UUENCODED_MAX: usize = 1024;
+
 /// Extensions of what a system runs when it is opened: programs, scripts, installers, shortcuts.
 const PROGRAMS: &[&str] = &[
     "action",
@@ -148,6 +151,7 @@ const MEDIA_TYPES: &[&str] = &[
     "ecmascript",
     "elf",
     "executable",
+    "external-body", // is fetched from elsewhere
     "gzip",
     "hta",
     "iso9660",
@@ -162,10 +166,12 @@ const MEDIA_TYPES: &[&str] = &[
     "ms-cab",
     "ms-installer",
     "ms-shortcut",
+    "ms-tnef", // Outlook's own archive
     "msdos-program",
     "msdownload",
     "msi",
     "onenote",
+    "partial", // is put together from several mails
     "perl",
     "powershell",
     "python",
@@ -177,6 +183,7 @@ const MEDIA_TYPES: &[&str] = &[
     "sharedlib",
     "shellscript",
     "tar",
+    "uuencode",
     "vbs",
     "vbscript",
 ];
@@ -251,6 +258,35 @@ pub(super) fn is_name_of_executable(name: &str) -> bool {
             .iter()
             .any(|list| list.contains(&extension.as_str()))
     })
+}
+
+/// Whether a part of this name, or a text with such a part in it, is not to be handed on unopened.
+pub fn is_name_refused(name: &str) -> bool {
+    is_name_of_executable(name) || is_name_of_zip(name)
+}
+
+/// Whether a text has a program in it in the way of uuencode, which some mail programs still show as
+/// an attachment: a line `begin MODE NAME`.
+pub fn holds_uuencoded(text: &[u8]) -> bool {
+    memmem::find_iter(text, b"begin").any(|at| {
+        let (before, line) = text.split_at(at);
+        let line = line.split(|byte| matches!(byte, b'\r' | b'\n')).next();
+        let begins_line = matches!(before, [] | [.., b'\r' | b'\n']);
+        begins_line
+            && line
+                .and_then(uuencoded_name)
+                .is_some_and(|name| is_name_refused(&name))
+    })
+}
+
+/// The name in `begin 644 NAME` or `begin-base64 644 NAME`.
+fn uuencoded_name(line: &[u8]) -> Option<String> {
+    let line = line.get(..UUENCODED_MAX).unwrap_or(line);
+    let line = String::from_utf8_lossy(line.strip_prefix(b"begin")?);
+    let line = line.strip_prefix("-base64").unwrap_or(&line);
+    let (mode, name) = line.strip_prefix(' ')?.trim_start().split_once(' ')?;
+    let is_mode = (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| byte.is_ascii_digit());
+    is_mode.then(|| name.trim().to_owned())
 }
 
 /// Whether this is the name of an archive that would be opened if it were not within another.

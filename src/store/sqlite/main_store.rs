@@ -85,8 +85,12 @@ impl MainStore for SqliteMain {
             connection: &transaction,
             errors: &errors,
             keep_bodies: self.keep_bodies,
+            tested: false,
         };
         fill(&mut taking)?;
+        if taking.tested {
+            relaying::renew_whitelist(&transaction).map_err(failed)?;
+        }
         transaction.commit().map_err(failed)
     }
 
@@ -151,6 +155,8 @@ struct Taking<'c> {
     connection: &'c Connection,
     errors: &'c Errors,
     keep_bodies: bool,
+    /// The window had tests of the relay.
+    tested: bool,
 }
 
 impl TakeIn for Taking<'_> {
@@ -190,6 +196,7 @@ impl TakeIn for Taking<'_> {
     }
 
     fn probe(&mut self, probe: &ProbeSeen) -> Result<()> {
+        self.tested = true;
         relaying::take_in_probe(self.connection, probe).map_err(|error| self.errors.of(&error))
     }
 }

@@ -186,7 +186,7 @@ fn take_in_day(connection: &Connection, id: &str, sensor: &str, day: &Day) -> ru
     Ok(())
 }
 
-/// Takes a window's tests of the relay into the main database.
+/// Takes a test of the relay into the main database; [`renew_whitelist`] has to follow the last.
 pub(super) fn take_in_probe(connection: &Connection, probe: &ProbeSeen) -> rusqlite::Result<()> {
     let (first, last) = (
         probe.seen.first_seen.datetime(),
@@ -210,6 +210,11 @@ pub(super) fn take_in_probe(connection: &Connection, probe: &ProbeSeen) -> rusql
              min(firstSeen, excluded.firstSeen)",
         )?
         .execute(params![probe.recipient, probe.source, first])?;
+    Ok(())
+}
+
+/// Renews the row that the first SHIVA had the recipients in: once a window, for it counts them all.
+pub(super) fn renew_whitelist(connection: &Connection) -> rusqlite::Result<()> {
     let count = connection.query_row("SELECT count(*) FROM probe", [], |row| {
         row.get(0).map(unsigned)
     })?;
