@@ -5,13 +5,14 @@
 //! A broker acknowledges nothing. What it read before the end of our stream it has handed on before it
 //! closes; so [`Connection::finish`] ends our side, waits until the broker ends its own without an
 //! error, and only then were the payloads *taken*. All that was published on a connection that ended
-//! otherwise may be lost, and is published again. Two cases are told apart by more than the end:
+//! otherwise may be lost, and is published again. What may look like such an end is told from it:
 //!
-//! - A broker that has ended first has not taken what came after. It is looked at once before our
-//!   end is sent.
-//! - A broker that is killed ends its connections, too, and if it had read everything, that looks
-//!   the same. Over TLS the goodbye is missing. Otherwise `finish` connects once more: who still
-//!   greets was not killed just now.
+//! - A broker that ended first did not take what came after. `finish` looks before it sends our end.
+//! - A broker that ends while our last bytes are on their way answers them by a reset, which comes
+//!   after its end. `finish` looks once more when a whole turn to the broker and back has passed.
+//! - A broker that is killed ends its connections, too, and if it had read everything, as if all were
+//!   well. Over TLS the goodbye is missing. That turn is a second connection: who still greets was
+//!   not killed just now.
 //!
 //! Taken means: by the broker. What a subscriber makes of it nobody learns.
 //!
@@ -237,7 +238,8 @@ impl Connection {
     pub fn finish(mut self) -> Result<(), Fault> {
         self.flush()?;
         self.must_be_open()?;
-        if let Err(error) = self.wire.close_write() {
+        let deadline = Instant::now() + self.timeouts.write;
+        if let Err(error) = self.wire.until(deadline).close_write() {
             let fault = self.broker.failed("cannot end the connection", &error);
             return Err(self.refusal().unwrap_or(fault));
         }
@@ -253,10 +255,14 @@ impl Connection {
                 }
             }
         }
-        let greeted = Connection::greeted(&self.broker, self.timeouts);
-        greeted.map(drop).map_err(|fault| {
+        Connection::greeted(&self.broker, self.timeouts).map_err(|fault| {
             let gone = "the broker was gone right after it closed the connection";
             self.broker.lost(&format!("{gone} ({fault})"))
+        })?;
+        let checked = self.wire.check();
+        checked.map_err(|error| {
+            self.broker
+                .failed("the broker closed before it read all", &error)
         })
     }
 

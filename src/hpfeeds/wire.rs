@@ -73,6 +73,12 @@ impl Wire {
         }
     }
 
+    /// Whether the kernel has learnt that the peer threw away what it was sent.
+    pub fn check(&self) -> io::Result<()> {
+        let (Wire::Plain(socket) | Wire::Tls(_, socket)) = self;
+        socket.stream.take_error()?.map_or(Ok(()), Err)
+    }
+
     /// Says that nothing more is written; the peer may still write.
     pub fn close_write(&mut self) -> io::Result<()> {
         let socket = match self {
