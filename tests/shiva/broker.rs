@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use shiva::hpfeeds::connection::Encryption;
 use shiva::hpfeeds::{self, Message};
 
-use crate::rig::{Service, finish, free_port, wait_until};
+use crate::authority::Authority;
+use crate::rig::{Service, free_port, wait_until};
 
 /// The channels of SHIVA.
 pub const CHANNELS: [&str; 4] = [
@@ -53,7 +54,7 @@ impl Broker {
         Broker::started(false)
     }
 
-    /// A broker with TLS: its certificate is for `localhost` and 127.0.0.1, by [`Broker::authority`].
+    /// A broker with TLS: its certificate is for `localhost`, by [`Broker::authority`].
     pub fn encrypted() -> Broker {
         Broker::started(true)
     }
@@ -86,7 +87,10 @@ impl Broker {
     /// The broker, to one of its users.
     pub fn account(&self, ident: &str) -> hpfeeds::Broker {
         hpfeeds::Broker {
-            host: "127.0.0.1".into(),
+            host: match self.encrypted {
+                true => "localhost".into(),
+                false => "127.0.0.1".into(),
+            },
             port: self.port,
             ident: ident.into(),
             secret: secret(ident),
@@ -202,7 +206,7 @@ impl Broker {
 
     fn certify(&self) {
         let authority = Authority::new(self.directory.path(), "authority");
-        authority.sign("broker", "subjectAltName=DNS:localhost,IP:127.0.0.1");
+        authority.sign("broker", "subjectAltName=DNS:localhost");
     }
 }
 
@@ -227,9 +231,11 @@ impl Subscriber {
 
     /// Waits until it has so many messages, and returns all it has.
     pub fn wait_for(&self, count: usize) -> Vec<Message> {
-        wait_until("the messages are there", || self.said().len() > count);
-        let messages: Vec<Message> = self.messages();
-        assert!(messages.len() >= count, "{} messages", messages.len());
+        let mut messages = Vec::new();
+        wait_until("the messages are there", || {
+            messages = self.messages();
+            messages.len() >= count
+        });
         messages
     }
 
@@ -253,61 +259,6 @@ impl Subscriber {
         lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
-    }
-}
-
-/// An authority of a test's own, and what it signs.
-pub struct Authority {
-    directory: PathBuf,
-    name: String,
-}
-
-impl Authority {
-    /// Makes its key and certificate in a directory, as `NAME.key` and `NAME.pem`.
-    pub fn new(directory: &Path, name: &str) -> Authority {
-        let authority = Authority {
-            directory: directory.to_owned(),
-            name: name.to_owned(),
-        };
-        authority.request(name, &["-x509", "-addext", "keyUsage=keyCertSign"]);
-        authority
-    }
-
-    /// The file of its certificate.
-    pub fn certificate(&self) -> PathBuf {
-        self.directory.join(format!("{}.pem", self.name))
-    }
-
-    /// Makes a key and a certificate beside its own: `NAME.key` and `NAME.pem`.
-    pub fn sign(&self, name: &str, extension: &str) {
-        let certificate = self.certificate();
-        let key = self.directory.join(format!("{}.key", self.name));
-        self.request(
-            name,
-            &[
-                "-x509",
-                "-CA",
-                certificate.to_str().unwrap(),
-                "-CAkey",
-                key.to_str().unwrap(),
-                "-addext",
-                "basicConstraints=CA:FALSE",
-                "-addext",
-                extension,
-            ],
-        );
-    }
-
-    fn request(&self, name: &str, arguments: &[&str]) {
-        let file = |kind: &str| self.directory.join(format!("{name}.{kind}"));
-        let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-newkey", "ec", "-nodes", "-days", "2"]);
-        openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256"]);
-        openssl.arg("-subj").arg(format!("/CN={name}"));
-        openssl.arg("-keyout").arg(file("key"));
-        openssl.arg("-out").arg(file("pem"));
-        let made = finish(openssl.args(arguments));
-        assert!(made.status.success(), "{made:?}");
     }
 }
 

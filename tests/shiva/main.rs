@@ -1,5 +1,6 @@
 //! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
 
+mod authority;
 mod bound_queue;
 mod broker;
 mod ctph_is_libfuzzy;
@@ -11,6 +12,7 @@ mod end_to_end;
 mod exactly_once;
 mod hostile;
 mod hostile_queue;
+mod hpfeeds_wire;
 mod index_is_exact;
 mod legacy;
 mod mariadb;

@@ -20,6 +20,7 @@ import threading
 from hpfeeds.asyncio import ClientSession
 
 READY = "tests.ready"
+OURS = str(os.getpid()).encode()
 
 
 def end_with_the_test():
@@ -33,7 +34,7 @@ async def announce(client):
     while True:
         if client.protocol and client.protocol is not known:
             known = client.protocol
-            client.publish(READY, b"")
+            client.publish(READY, OURS)
         await asyncio.sleep(0.05)
 
 
@@ -43,11 +44,12 @@ async def subscribe(client, channels):
     announcing = asyncio.ensure_future(announce(client))
     while not announcing.done():
         ident, channel, payload = await client.read()
-        line = {"ready": True}
         if channel != READY:
             payload = base64.b64encode(payload).decode()
             line = {"ident": ident, "channel": channel, "payload": payload}
-        print(json.dumps(line), flush=True)
+            print(json.dumps(line), flush=True)
+        elif payload == OURS:
+            print(json.dumps({"ready": True}), flush=True)
 
 
 async def publish(client):
