@@ -282,14 +282,6 @@ impl Archive {
     }
 }
 
-/// Removes the sample of a record that went into another one. Gone already is well.
-pub fn remove_sample(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,11 +16,11 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use crate::archive;
 use crate::crash;
 use crate::fingerprint::{Ctph, Fingerprint, SpamId};
 use crate::hpfeeds::outbox::{self, Dropped, Outbox, Writer};
 use crate::hpfeeds::sent::Sent;
+use crate::queue::maildir::remove;
 use crate::sameness::{Against, Index, Rule, Scratch};
 use crate::store::{
     Known, MainStore, Place, Result, StoreError, StoreErrorKind, TakeIn, WindowKey, WindowStore,
@@ -147,7 +147,7 @@ impl Correlation {
             if sample.is_empty() || main.keeps_sample(id, sample)? {
                 return Ok(());
             }
-            archive::remove_sample(Path::new(sample)).map_err(|error| StoreError {
+            remove(Path::new(sample)).map_err(|error| StoreError {
                 kind: StoreErrorKind::Unavailable,
                 what: format!("cannot remove the sample {sample}: {error}"),
             })

@@ -26,7 +26,7 @@ use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::queue::maildir::{FILE_MODE, KEPT, make_directory, named, sync_directory};
+use crate::queue::maildir::{FILE_MODE, KEPT, make_directory, named, remove, sync_directory};
 use crate::store::WindowKey;
 pub use record::{Entry, EntryPart, Reader, Writer};
 pub use room::Dropped;
@@ -224,13 +224,6 @@ fn create(path: &Path) -> io::Result<File> {
         .mode(FILE_MODE)
         .open(path)
         .map_err(|error| named(path, &error))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named(path, &error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

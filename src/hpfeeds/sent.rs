@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::queue::maildir::{KEPT, make_directory, named, sync_directory};
+use crate::queue::maildir::{KEPT, make_directory, named, remove, sync_directory};
 use crate::store::{MainStore, Result, StoreError, StoreErrorKind};
 
 /// Where sent files lie.
@@ -100,13 +100,6 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::copy(from, &temporary).map_err(|error| named(&temporary, &error))?;
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, to).map_err(|error| named(to, &error))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named(path, &error)),
-        _ => Ok(()),
-    }
 }
 
 fn failed(error: &io::Error) -> StoreError {

@@ -216,6 +216,14 @@ pub fn lock(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Removes a file; one that is gone already is well. The error names it.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named(path, &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes every name in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)

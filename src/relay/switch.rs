@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::queue::maildir::{named, own_file, sync_directory};
+use crate::queue::maildir::{own_file, remove, sync_directory};
 
 /// The file that means off.
 const FILE: &str = ".relay-off";
@@ -45,10 +45,8 @@ impl Switch {
 
     /// Switches relaying on again, where the configuration has it on.
     pub fn turn_on(&self) -> io::Result<()> {
-        match std::fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named(&self.0, &error)),
-            _ => self.sync(),
-        }
+        remove(&self.0)?;
+        self.sync()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outbox, Stage, create, remove};
+use super::{Outbox, Stage, create};
 use crate::parsed::ParsedSpam;
-use crate::queue::maildir::{named, sync_directory};
+use crate::queue::maildir::{named, remove, sync_directory};
 use crate::store::{Part, Spam, TakenRecord};
 
 /// A record as it waits.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outbox, Stage, create, remove};
-use crate::queue::maildir::{named, sync_directory};
+use super::{Outbox, Stage, create};
+use crate::queue::maildir::{named, remove, sync_directory};
 
 /// What was dropped for want of room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
