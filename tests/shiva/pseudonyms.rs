@@ -336,7 +336,7 @@ fn spelled(address: &str, how: usize) -> String {
             "=?utf-8?B?{}?=",
             base64(format!("Hi {address}!").as_bytes())
         ),
-        _ => format!("=?utf-8?Q?{local}=40{domain}?="),
+        _ => format!("=?utf-8?Q?{}=40{domain}?=", local.replace('_', "=5F")),
     }
 }
 
