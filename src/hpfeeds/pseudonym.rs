@@ -48,6 +48,9 @@
 //! - Addresses below six bytes, and recipients that are no address; in a raw message also those
 //!   with bytes that are no UTF-8.
 //! - Addresses of the honeypot that no copy of the record was sent to.
+//! - A guess: id, length, ssdeep and the hashes of attachments are those of what was received. Who
+//!   puts the right address in the place of a pseudonym gets the same id, and whoever sent the spam
+//!   knows what it sent to whom.
 //!
 //! # Guarantees
 //! Nothing here panics or does I/O (but for the key's file). Time is linear in the text; at most
