@@ -7,7 +7,8 @@ use crate::parsed::ParsedSpam;
 pub fn covered(pseudonyms: &Pseudonyms, cover: &Cover, spam: &ParsedSpam) -> ParsedSpam {
     let text = |text: &String| cover.text(text).into_owned();
     let mut covered = spam.clone();
-    covered.to = spam.to.iter().map(|to| pseudonyms.address(to)).collect();
+    // In no order that tells of the addresses, and each mailbox once.
+    covered.to = pseudonyms.list(&spam.to);
     for field in [
         &mut covered.subject,
         &mut covered.from,
