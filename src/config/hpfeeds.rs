@@ -1,17 +1,22 @@
-//! `[hpfeeds]`, typed: the broker, and what is shared of what.
+//! `[hpfeeds]`, typed: the broker, what is shared with it, and what is said about that at every
+//! start.
 
 use std::path::PathBuf;
 
+use super::relay::is_loopback;
 use super::values::Values;
 use crate::hpfeeds::Broker;
 use crate::hpfeeds::connection::Encryption;
 
+/// The broker that the first SHIVA's file shipped with.
+const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
+
 /// What is shared, and with whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hpfeeds {
-    /// Whether anything is shared: it is switched on, and there is a broker.
+    /// Whether anything is shared: it is switched on, and there is all that a broker needs.
     pub enabled: bool,
-    /// The broker's host.
+    /// The broker's host; empty when not set.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -38,9 +43,11 @@ pub struct Hpfeeds {
 }
 
 impl Hpfeeds {
-    pub(super) fn read(values: &Values) -> Hpfeeds {
+    /// `complete` is whether this process may read every file: to one that may not, a secret that is
+    /// missing is no news.
+    pub(super) fn read(values: &Values, complete: bool, warnings: &mut Vec<String>) -> Hpfeeds {
         let text = |name| values.text("hpfeeds", name).to_owned();
-        Hpfeeds {
+        let mut hpfeeds = Hpfeeds {
             enabled: values.bool("hpfeeds", "enabled"),
             host: text("host"),
             port: u16::try_from(values.integer("hpfeeds", "port")).unwrap_or(0),
@@ -57,6 +64,63 @@ impl Hpfeeds {
             outbox_max: values.integer("hpfeeds", "outboxmax") << 20,
             pseudonyms: values.text("hpfeeds", "pseudonyms") != "none",
             pseudonym_key: values.path("hpfeeds", "pseudonymkey"),
+        };
+        hpfeeds.without_the_shipped_broker(warnings);
+        hpfeeds.only_with_a_broker(complete, warnings);
+        hpfeeds.warn(warnings);
+        hpfeeds
+    }
+
+    fn without_the_shipped_broker(&mut self, warnings: &mut Vec<String>) {
+        if self.host.eq_ignore_ascii_case(SHIPPED_BROKER) {
+            warnings.push(format!(
+                "[hpfeeds] host {SHIPPED_BROKER} and its shared credentials came with the first \
+                 SHIVA and are no more: they count as not set"
+            ));
+            for part in [&mut self.host, &mut self.ident, &mut self.secret] {
+                part.clear();
+            }
+        }
+    }
+
+    fn only_with_a_broker(&mut self, complete: bool, warnings: &mut Vec<String>) {
+        if !self.enabled {
+            return;
+        }
+        let needed = [
+            ("host", &self.host),
+            ("ident", &self.ident),
+            ("secret", &self.secret),
+        ];
+        let missing = needed.iter().filter(|(_, value)| value.is_empty());
+        let missing: Vec<&str> = missing.map(|(name, _)| *name).collect();
+        self.enabled = missing.is_empty();
+        if !self.enabled && (complete || missing != ["secret"]) {
+            warnings.push(format!(
+                "[hpfeeds] enabled : True without {}: nothing is shared",
+                missing.join(" and ")
+            ));
+        }
+    }
+
+    /// Sharing with another machine is never begun in silence.
+    fn warn(&self, warnings: &mut Vec<String>) {
+        if self.cafile.is_some() && !self.tls {
+            warnings.push("[hpfeeds] cafile without tls : True: it is not used".into());
+        }
+        if self.enabled && !is_loopback(&self.host) {
+            let (host, how) = (&self.host, if self.tls { "" } else { ", unencrypted" });
+            warnings.push(format!(
+                "[hpfeeds] host : {host} is not on loopback: what is found goes to another \
+                 machine{how}; under systemd the analyzer's unit must allow its address \
+                 (IPAddressAllow)"
+            ));
+        }
+        if self.enabled && !self.pseudonyms {
+            warnings.push(
+                "[hpfeeds] pseudonyms : none: what is shared gives the honeypot's addresses away"
+                    .into(),
+            );
         }
     }
 

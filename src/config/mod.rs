@@ -174,8 +174,7 @@ impl Config {
         }
         let mut warnings = values::unknown_keys(&document);
         warnings.extend(values::exposed_secrets(&document, &file)?);
-        let config = Config::from_document(file, &document, warnings)?;
-        Ok(Config { skipped, ..config })
+        Config::from_document(file, &document, skipped, warnings)
     }
 
     /// Reads the files again and says in the log what a restart of the service would meet; what
@@ -214,12 +213,13 @@ impl Config {
         let mut document = Document::default();
         document.read(file, text)?;
         let warnings = values::unknown_keys(&document);
-        Config::from_document(file.to_owned(), &document, warnings)
+        Config::from_document(file.to_owned(), &document, Vec::new(), warnings)
     }
 
     fn from_document(
         file: PathBuf,
         document: &Document,
+        skipped: Vec<PathBuf>,
         mut warnings: Vec<String>,
     ) -> Result<Config, ConfigError> {
         let values = Values::check(document)?;
@@ -240,6 +240,7 @@ impl Config {
         let notification = Notification::read(&values, &mut warnings);
         let relay = Relay::read(&values, &hostname);
         relay.warn(notification.enabled, &mut warnings);
+        let hpfeeds = Hpfeeds::read(&values, skipped.is_empty(), &mut warnings);
         Ok(Config {
             queuepath: values.path("global", "queuepath"),
             log: match values.text("global", "log") {
@@ -271,11 +272,11 @@ impl Config {
                 server,
             },
             relay,
-            hpfeeds: Hpfeeds::read(&values),
+            hpfeeds,
             notification,
             file,
             warnings,
-            skipped: Vec::new(),
+            skipped,
         })
     }
 }

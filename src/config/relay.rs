@@ -106,7 +106,7 @@ impl Relay {
 }
 
 /// Whether a host is surely this machine. Another name may be anybody's tomorrow.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host
             .parse::<IpAddr>()

@@ -22,7 +22,7 @@ fn an_empty_file_gives_the_defaults() {
     );
     assert_eq!((relay.deny.len(), relay.tokens.len()), (0, 0));
     assert_eq!(relay.hostname, config.receiver.hostname);
-    assert!(!config.notification.enabled);
+    assert!(!config.notification.enabled && !config.hpfeeds.enabled);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -157,6 +157,80 @@ fn a_relayhost_elsewhere_is_warned_about_when_it_is_used() {
     }
     let config = load("[analyzer]\nrelayhost = ::1\n").unwrap();
     assert_eq!(config.relay.server(), "[::1]:2500");
+}
+
+#[test]
+fn nothing_is_shared_without_all_that_a_broker_needs() {
+    let broker = "host = 127.0.0.1\nident = me\nsecret = s3cret\n";
+    for (keys, enabled, warned) in [
+        (broker, true, ""),
+        ("", false, "without host and ident and secret"),
+        ("host = ::1\nident = me\n", false, "without secret"),
+        (
+            "host = HPfriends.honeycloud.net\nident = a\nsecret = b\n",
+            false,
+            "no more",
+        ),
+        (
+            "host = 192.0.2.1\nident = a\nsecret = b\n",
+            true,
+            "machine, unencrypted; ",
+        ),
+        (
+            "host = 192.0.2.1\nident = a\nsecret = b\ntls = on\n",
+            true,
+            "machine; ",
+        ),
+        (
+            "host = ::1\nident = a\nsecret = b\ncafile = /a\n",
+            true,
+            "cafile without tls",
+        ),
+        (
+            "host = ::1\nident = a\nsecret = b\npseudonyms = none\n",
+            true,
+            "addresses away",
+        ),
+    ] {
+        let config = load(&format!("[hpfeeds]\nenabled = on\n{keys}")).unwrap();
+        assert_eq!(config.hpfeeds.enabled, enabled, "{keys}");
+        let said = config.warnings.join("\n");
+        match warned {
+            "" => assert_eq!(said, ""),
+            _ => assert!(said.contains(warned), "{keys}: {said}"),
+        }
+        let off = load(&format!("[hpfeeds]\n{keys}")).unwrap();
+        assert!(!off.hpfeeds.enabled, "{keys}");
+    }
+    let config = load("[hpfeeds]\nhost = ::1\nident = me\ntls = on\noutboxmax = 2\n").unwrap();
+    let broker = config.hpfeeds.broker();
+    assert_eq!(
+        (broker.address().as_str(), broker.ident.as_str()),
+        ("[::1]:10000", "me")
+    );
+    assert_eq!(broker.tls.unwrap().authorities, None);
+    assert_eq!(
+        (config.hpfeeds.outbox_max, config.hpfeeds.pseudonyms),
+        (2 << 20, true)
+    );
+    let shipped = load("[hpfeeds]\nhost = hpfriends.honeycloud.net\nident = x\n").unwrap();
+    let broker = shipped.hpfeeds.broker();
+    assert_eq!((broker.host.as_str(), broker.ident.as_str()), ("", ""));
+}
+
+#[test]
+fn who_may_not_read_the_secret_does_not_miss_it() {
+    for (ident, incomplete, said) in [("me", true, false), ("me", false, true), ("", true, true)] {
+        let mut document = Document::default();
+        let text = format!("[hpfeeds]\nenabled = on\nhost = ::1\nident = {ident}\n");
+        document.read(Path::new("shiva.conf"), &text).unwrap();
+        let skipped = incomplete.then(|| PathBuf::from("conf.d/secrets.conf"));
+        let skipped = Vec::from_iter(skipped);
+        let config = Config::from_document("shiva.conf".into(), &document, skipped, Vec::new());
+        let config = config.unwrap();
+        assert!(!config.hpfeeds.enabled);
+        assert_eq!(!config.warnings.is_empty(), said, "{:?}", config.warnings);
+    }
 }
 
 #[test]

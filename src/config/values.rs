@@ -16,9 +16,6 @@ const PATH_NOT_SET: &str = "somepath";
 /// Characters of a database's name: less than a server takes, for the name of a lock is made of it.
 const NAME_MAX: usize = 50;
 
-/// The broker that the first SHIVA's file shipped with.
-const SHIPPED_BROKER: &str = "hpfriends.honeycloud.net";
-
 /// Every declared key's value, checked.
 pub struct Values {
     values: HashMap<(&'static str, &'static str), String>,
@@ -40,21 +37,6 @@ impl Values {
 
     /// Says what an operator must know about values that have no effect.
     pub fn warn(&self, warnings: &mut Vec<String>) {
-        if self
-            .text("hpfeeds", "host")
-            .eq_ignore_ascii_case(SHIPPED_BROKER)
-        {
-            warnings.push(format!(
-                "[hpfeeds] host {SHIPPED_BROKER} and its shared credentials came with the first \
-                 SHIVA and are no more: they count as not set"
-            ));
-        } else if self.bool("hpfeeds", "enabled") {
-            warnings.push(
-                "[hpfeeds] enabled : True, but this version does not publish yet: nothing is \
-                 shared"
-                    .into(),
-            );
-        }
         if self.bool("receiver", "authenabled") {
             warnings.push(
                 "authenabled : True, but this version does not offer AUTH yet: mail is taken \

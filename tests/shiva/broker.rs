@@ -35,6 +35,9 @@ pub const SUBSCRIBER: &str = "reader";
 /// May do nothing.
 pub const NOBODY: &str = "nobody";
 
+/// The extension of a broker's certificate.
+const FOR_LOCALHOST: &str = "subjectAltName=DNS:localhost";
+
 /// The secret of a user.
 pub fn secret(ident: &str) -> String {
     format!("the secret of {ident}")
@@ -44,33 +47,49 @@ pub fn secret(ident: &str) -> String {
 pub struct Broker {
     directory: tempfile::TempDir,
     port: u16,
-    encrypted: bool,
+    /// The certificate of the authority that signed the broker's; `None` without TLS.
+    authority: Option<PathBuf>,
     running: Mutex<Option<Service>>,
 }
 
 impl Broker {
     /// A broker without TLS.
     pub fn start() -> Broker {
-        Broker::started(false)
+        Broker::started(|_| None)
     }
 
-    /// A broker with TLS: its certificate is for `localhost`, by [`Broker::authority`].
+    /// A broker with TLS: its certificate is for `localhost`, by an authority of its own.
     pub fn encrypted() -> Broker {
-        Broker::started(true)
+        Broker::started(|directory| {
+            let authority = Authority::new(directory, "authority");
+            authority.sign("broker", FOR_LOCALHOST);
+            Some(authority.certificate())
+        })
     }
 
-    fn started(encrypted: bool) -> Broker {
+    /// A broker with TLS whose certificate, for `localhost`, signed itself; an authority's or not.
+    pub fn self_signed(is_authority: bool) -> Broker {
+        Broker::started(|directory| {
+            let constraint = match is_authority {
+                true => "basicConstraints=CA:TRUE",
+                false => "basicConstraints=CA:FALSE",
+            };
+            let extensions = [FOR_LOCALHOST, constraint];
+            Some(Authority::signing_itself(directory, "broker", &extensions).certificate())
+        })
+    }
+
+    /// `certify` makes the broker's key and certificate, and returns the file of its authority.
+    fn started(certify: impl FnOnce(&Path) -> Option<PathBuf>) -> Broker {
         let directory = tempfile::Builder::new().prefix("hpfeeds-").tempdir();
+        let directory = directory.unwrap();
         let broker = Broker {
-            directory: directory.unwrap(),
+            authority: certify(directory.path()),
+            directory,
             port: free_port(),
-            encrypted,
             running: Mutex::default(),
         };
         fs::write(broker.file("users.json"), users().to_string()).unwrap();
-        if encrypted {
-            broker.certify();
-        }
         broker.start_again();
         broker
     }
@@ -79,23 +98,18 @@ impl Broker {
         self.directory.path().join(name)
     }
 
-    /// The certificate of the authority that signed the broker's.
-    pub fn authority(&self) -> PathBuf {
-        self.file("authority.pem")
-    }
-
     /// The broker, to one of its users.
     pub fn account(&self, ident: &str) -> hpfeeds::Broker {
         hpfeeds::Broker {
-            host: match self.encrypted {
-                true => "localhost".into(),
-                false => "127.0.0.1".into(),
+            host: match self.authority {
+                Some(_) => "localhost".into(),
+                None => "127.0.0.1".into(),
             },
             port: self.port,
             ident: ident.into(),
             secret: secret(ident),
-            tls: self.encrypted.then(|| Encryption {
-                authorities: Some(self.authority()),
+            tls: self.authority.clone().map(|authority| Encryption {
+                authorities: Some(authority),
             }),
         }
     }
@@ -127,9 +141,9 @@ impl Broker {
     pub fn start_again(&self) {
         let mut running = self.running.lock().unwrap();
         assert!(running.is_none(), "it runs");
-        let endpoint = match self.encrypted {
-            false => format!("tcp:interface=127.0.0.1:port={}", self.port),
-            true => format!(
+        let endpoint = match self.authority {
+            None => format!("tcp:interface=127.0.0.1:port={}", self.port),
+            Some(_) => format!(
                 "tls:interface=127.0.0.1:port={}:cert={}:key={}",
                 self.port,
                 self.file("broker.pem").display(),
@@ -157,7 +171,7 @@ impl Broker {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
             return false;
         };
-        self.encrypted || stream.read_exact(&mut [0; 5]).is_ok()
+        self.authority.is_some() || stream.read_exact(&mut [0; 5]).is_ok()
     }
 
     /// What it said, for a test that fails.
@@ -197,16 +211,11 @@ impl Broker {
     }
 
     fn client(&self, what: &str, ident: &str) -> Command {
-        assert!(!self.encrypted, "the client's script knows no TLS");
+        assert!(self.authority.is_none(), "the client's script knows no TLS");
         let mut command = python("client.py");
         command.arg(what).arg(self.port.to_string());
         command.arg(ident).arg(secret(ident));
         command
-    }
-
-    fn certify(&self) {
-        let authority = Authority::new(self.directory.path(), "authority");
-        authority.sign("broker", "subjectAltName=DNS:localhost");
     }
 }
 

@@ -254,11 +254,12 @@ fn a_broker_that_no_authority_of_ours_signed_learns_nothing() {
     let other = Authority::new(scratch.path(), "other");
     let empty = scratch.path().join("empty");
     std::fs::write(&empty, "no certificate\n").unwrap();
+    let authorities = broker.account(PUBLISHER).tls.unwrap().authorities;
     let cases = [
         (Some(other.certificate()), "localhost", "cafile must hold"),
         // The system's.
         (None, "localhost", "cafile must hold"),
-        (Some(broker.authority()), "127.0.0.1", "not valid for name"),
+        (authorities, "127.0.0.1", "not valid for name"),
         (
             Some(scratch.path().join("none")),
             "127.0.0.1",
@@ -274,6 +275,19 @@ fn a_broker_that_no_authority_of_ours_signed_learns_nothing() {
         let untrusted = matches!(&fault, Some(Fault::Untrusted(text)) if text.contains(words));
         assert!(untrusted, "{words}: {fault:?}");
     }
+}
+
+#[test]
+fn a_certificate_that_signed_itself_is_trusted_if_it_is_no_authority() {
+    let broker = Broker::self_signed(false);
+    let account = broker.account(PUBLISHER);
+    assert_eq!(publish(&account, &[payload(0, 100)]), Ok(()));
+    let broker = Broker::self_signed(true);
+    let fault = Connection::open(&broker.account(PUBLISHER)).err();
+    assert!(
+        matches!(&fault, Some(Fault::Untrusted(text)) if text.contains("CA:FALSE")),
+        "{fault:?}"
+    );
 }
 
 #[test]
