@@ -14,6 +14,10 @@ pub enum Kind {
     List,
     /// A comma-separated list of domains, in ASCII; empty means none.
     Domains,
+    /// A comma-separated list of host names and addresses, one at least.
+    Hosts,
+    /// A comma-separated list of TCP ports, one at least.
+    Ports,
     /// A whole number within these bounds, both allowed.
     Integer(u64, u64),
     /// An absolute path; `somepath` means not set.
@@ -36,6 +40,8 @@ impl Kind {
             Kind::Domains => {
                 "a comma-separated list of domains in ASCII, as example.net or xn--...".into()
             }
+            Kind::Hosts => "one or more host names or addresses, separated by commas".into(),
+            Kind::Ports => "one or more whole numbers from 1 to 65535, separated by commas".into(),
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Kind::Path => "an absolute path".into(),
             Kind::PathOrNone => "an absolute path, or nothing".into(),
@@ -67,7 +73,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
     }
 }
 
-use Kind::{Bool, Choice, Domains, Integer, List, Name, Path, PathOrNone, Text};
+use Kind::{Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, Text};
 
 const PORT: Kind = Integer(1, 65_535);
 const PERCENT: Kind = Integer(1, 100);
@@ -76,8 +82,8 @@ const PERCENT: Kind = Integer(1, 100);
 pub const KEYS: &[Key] = &[
     key("global", "queuepath", Path, "/var/lib/shiva/queue"),
     key("global", "log", Choice(&["stderr", "syslog"]), "stderr"),
-    key("receiver", "listenhost", Text, "localhost"),
-    key("receiver", "listenport", PORT, "25"),
+    key("receiver", "listenhost", Hosts, "localhost"),
+    key("receiver", "listenport", Ports, "25"),
     key("receiver", "sensorname", Text, "shiva"),
     key("receiver", "hostname", Text, ""),
     key(

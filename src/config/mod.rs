@@ -9,6 +9,7 @@
 pub mod dialect;
 pub mod keys;
 mod notification;
+mod receiver;
 mod relay;
 mod values;
 
@@ -22,6 +23,7 @@ use crate::sameness::Rule;
 use crate::store::mysql;
 use dialect::Document;
 pub use notification::Notification;
+pub use receiver::Receiver;
 pub use relay::{Policy, Relay};
 use values::Values;
 
@@ -67,21 +69,6 @@ pub enum Engine {
     Mysql,
     /// Embedded databases in `[database] path`.
     Sqlite,
-}
-
-/// `[receiver]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Receiver {
-    /// Host name or address to listen on.
-    pub listenhost: String,
-    /// TCP port to listen on.
-    pub listenport: u16,
-    /// The name this sensor goes by in records.
-    pub sensorname: String,
-    /// The name the SMTP greeting gives.
-    pub hostname: String,
-    /// Largest message taken, in bytes.
-    pub maxmessagesize: u64,
 }
 
 /// `[analyzer]`.
@@ -242,13 +229,7 @@ impl Config {
                 "syslog" => LogTarget::Syslog,
                 _ => LogTarget::Stderr,
             },
-            receiver: Receiver {
-                listenhost: values.text("receiver", "listenhost").to_owned(),
-                listenport: u16::try_from(integer("receiver", "listenport")).unwrap_or(0),
-                sensorname: values.text("receiver", "sensorname").to_owned(),
-                hostname,
-                maxmessagesize: integer("receiver", "maxmessagesize"),
-            },
+            receiver: Receiver::read(&values, hostname),
             analyzer: Analyzer {
                 undeliverable_path: values.path("analyzer", "undeliverable_path"),
                 schedulertime: integer("analyzer", "schedulertime"),

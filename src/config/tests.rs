@@ -7,7 +7,8 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let config = load("[database]\nengine : sqlite\n").unwrap();
-    assert_eq!(config.receiver.listenport, 25);
+    assert_eq!(config.receiver.listenhost, ["localhost"]);
+    assert_eq!(config.receiver.listenport, [25]);
     assert_eq!(config.receiver.maxmessagesize, 25 * 1024 * 1024);
     assert_eq!(config.analyzer.schedulertime, 60);
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
@@ -39,7 +40,7 @@ fn the_first_shivas_file_loads_unchanged() {
                ident : x\nsecret : y\n[notification]\nenabled : False\n\
                recipient : sumit.iips@gmail.com\n[oldsection]\nkey : 1\n";
     let config = load(old).unwrap();
-    assert_eq!(config.receiver.listenhost, "203.0.113.7");
+    assert_eq!(config.receiver.listenhost, ["203.0.113.7"]);
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
     assert_eq!(config.database.engine, Engine::Mysql);
     let server = &config.database.server;
@@ -64,10 +65,14 @@ fn a_wrong_value_says_all_an_operator_needs() {
     let error = load("[receiver]\n\nlistenport = 99999\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "shiva.conf:3: [receiver] listenport : \"99999\" is not allowed; it must be a whole \
-         number from 1 to 65535"
+        "shiva.conf:3: [receiver] listenport : \"99999\" is not allowed; it must be one or \
+         more whole numbers from 1 to 65535, separated by commas"
     );
     for wrong in [
+        "[receiver]\nlistenport = 25, 0\n",
+        "[receiver]\nlistenport =\n",
+        "[receiver]\nlistenhost = ,\n",
+        "[receiver]\nlistenhost = 192.0.2.1 192.0.2.2\n",
         "[analyzer]\nrelay = maybe\n",
         "[global]\nqueuepath = relative/path\n",
         "[database]\nengine = oracle\n",
@@ -85,6 +90,15 @@ fn a_wrong_value_says_all_an_operator_needs() {
 }
 
 #[test]
+fn the_receiver_listens_on_every_host_and_port_of_a_list() {
+    let config =
+        load("[receiver]\nlistenhost = 192.0.2.1, ::1,\n mx.example\nlistenport = 25,587\n");
+    let receiver = config.unwrap().receiver;
+    assert_eq!(receiver.listenhost, ["192.0.2.1", "::1", "mx.example"]);
+    assert_eq!(receiver.listenport, [25, 587]);
+}
+
+#[test]
 fn drop_ins_are_read_in_name_order_and_win() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("shiva.conf");
@@ -95,7 +109,7 @@ fn drop_ins_are_read_in_name_order_and_win() {
     std::fs::write(drop_in.join("10.conf"), "[receiver]\nlistenport = 2\n").unwrap();
     std::fs::write(drop_in.join("README"), "not a configuration").unwrap();
     let config = Config::load(Some(&file)).unwrap();
-    assert_eq!(config.receiver.listenport, 3);
+    assert_eq!(config.receiver.listenport, [3]);
     assert_eq!(config.receiver.sensorname, "main");
 }
 

@@ -89,6 +89,11 @@ impl Values {
         items(self.text(section, name)).map(str::to_owned).collect()
     }
 
+    /// The ports of a declared list, in order.
+    pub fn ports(&self, section: &'static str, name: &'static str) -> Vec<u16> {
+        items(self.text(section, name)).filter_map(port).collect()
+    }
+
     /// The keys that say what makes two spams the same.
     pub fn rule(&self) -> Rule {
         let points = |name| u32::try_from(self.integer("analyzer", name)).unwrap_or(100);
@@ -118,6 +123,8 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Text => !value.contains('\n'),
         Kind::List => true,
         Kind::Domains => items(value).all(is_domain),
+        Kind::Hosts => items(value).count() > 0 && items(value).all(is_host),
+        Kind::Ports => items(value).count() > 0 && items(value).all(|item| port(item).is_some()),
         Kind::Integer(low, high) => value
             .parse::<u64>()
             .is_ok_and(|number| (low..=high).contains(&number)),
@@ -151,6 +158,15 @@ fn is_absolute(value: &str) -> bool {
 fn is_name(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
     (1..=NAME_MAX).contains(&value.len()) && value.bytes().all(allowed)
+}
+
+/// A host name or address: whether it is one of this machine's, the listening will tell.
+fn is_host(item: &str) -> bool {
+    !item.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn port(item: &str) -> Option<u16> {
+    item.parse().ok().filter(|port| *port > 0)
 }
 
 /// What stands between the commas of a list, which may go over several lines.

@@ -11,6 +11,7 @@
 
 mod connection;
 mod counters;
+mod listen;
 
 use std::fs::{self, File};
 use std::io;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
@@ -127,15 +128,16 @@ fn remove_leftovers(maildir: &Maildir) {
 }
 
 async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
-    let listeners = listen(config).await?;
+    let receiver = &config.receiver;
+    let listeners = listen::listen(&receiver.listenhost, &receiver.listenport).await?;
     let (shutdown, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
         profile: Arc::new(Profile {
-            hostname: config.receiver.hostname.clone(),
-            max_message_size: config.receiver.maxmessagesize,
+            hostname: receiver.hostname.clone(),
+            max_message_size: receiver.maxmessagesize,
             max_recipients: MAX_RECIPIENTS,
         }),
-        sensor: config.receiver.sensorname.clone(),
+        sensor: receiver.sensorname.clone(),
         spool: spool.handle(),
         counters: Counters::default(),
         sessions: Arc::new(Semaphore::new(MAX_SESSIONS)),
@@ -182,52 +184,6 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
 
 fn open_sessions(shared: &Shared) -> usize {
     MAX_SESSIONS - shared.sessions.available_permits()
-}
-
-/// Listens on every address the configured host has.
-async fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
-    let (host, port) = (&config.receiver.listenhost, config.receiver.listenport);
-    let failed = |what: String| Failure::new(Exit::Unavailable, what);
-    let addresses: Vec<SocketAddr> = lookup_host((host.as_str(), port))
-        .await
-        .map_err(|error| {
-            failed(format!(
-                "[receiver] listenhost : {host}: {error}; give an address of this machine"
-            ))
-        })?
-        .collect();
-    let mut listeners = Vec::new();
-    let mut refused = None;
-    for address in addresses {
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                log::info!("event=receiver.listening address={address}");
-                listeners.push(listener);
-            }
-            // A name may have addresses of a family this machine does not speak.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                refused = Some((address, error));
-            }
-            Err(error) => return Err(failed(cannot_listen(address, &error))),
-        }
-    }
-    match refused {
-        Some((address, error)) if listeners.is_empty() => {
-            Err(failed(cannot_listen(address, &error)))
-        }
-        _ => Ok(listeners),
-    }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has the port; `ss -ltnp` shows which",
-        io::ErrorKind::PermissionDenied => {
-            "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, which the service has"
-        }
-        _ => "[receiver] listenhost and listenport say where to listen",
-    };
-    format!("cannot listen on {address}: {error}; {remedy}")
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

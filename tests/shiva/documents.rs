@@ -59,7 +59,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
 fn the_shipped_file_is_right_and_relays_nothing() {
     let config = Config::load(Some(&root("etc/shiva.conf"))).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.receiver.listenhost, "localhost");
+    assert_eq!(config.receiver.listenhost, ["localhost"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod hostile;
 mod hostile_queue;
 mod index_is_exact;
 mod legacy;
+mod listeners;
 mod mariadb;
 mod mariadb_databases;
 mod mariadb_outage;

@@ -1,0 +1,30 @@
+//! `[receiver]`, typed: where the receiver listens, and as what.
+
+use super::values::Values;
+
+/// `[receiver]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    /// Host names and addresses to listen on, one at least.
+    pub listenhost: Vec<String>,
+    /// TCP ports to listen on, each at every host.
+    pub listenport: Vec<u16>,
+    /// The name this sensor goes by in records.
+    pub sensorname: String,
+    /// The name the SMTP greeting gives.
+    pub hostname: String,
+    /// Largest message taken, in bytes.
+    pub maxmessagesize: u64,
+}
+
+impl Receiver {
+    pub(super) fn read(values: &Values, hostname: String) -> Receiver {
+        Receiver {
+            listenhost: values.list("receiver", "listenhost"),
+            listenport: values.ports("receiver", "listenport"),
+            sensorname: values.text("receiver", "sensorname").to_owned(),
+            hostname,
+            maxmessagesize: values.integer("receiver", "maxmessagesize"),
+        }
+    }
+}
