@@ -18,7 +18,7 @@ use super::counters::Counters;
 use crate::envelope::Envelope;
 use crate::queue::Incoming;
 use crate::queue::spool::Handle;
-use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
+use crate::smtp::{Client, Outcome, Profile, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
@@ -61,7 +61,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     shared.counters.session();
     let mut connection = Connection {
         stream,
-        session: Session::new(Arc::clone(&shared.profile)),
+        session: Session::new(Arc::clone(&shared.profile), client(peer)),
         shared,
         peer,
         local,
@@ -72,6 +72,14 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     };
     // A client that vanishes is no event: there are thousands.
     let _ = connection.run().await;
+}
+
+/// What is known of a client that has just connected.
+pub fn client(peer: SocketAddr) -> Client {
+    Client {
+        address: peer.ip().to_canonical(),
+        connected_at: Timestamp::now(),
+    }
 }
 
 /// Names a session: time and counter, unique within a receiver's life and after.

@@ -1,15 +1,15 @@
 //! The SMTP session as decisions: bytes in, steps out.
 //!
-//! This module plays an open mail relay that looks like a Postfix 3.7 with its default settings
-//! and accepts every sender and every recipient. It does no I/O, knows no clock and spawns
+//! This module plays an open mail relay that looks like a well-known mail server and accepts every
+//! sender and every recipient. It does no I/O, knows no clock and spawns
 //! nothing: a shell reads from the socket, calls [`Session::step`] with what it read, does what
 //! the returned [`Step`] says, and writes [`Session::output`] before it waits for more input, so
 //! that the answers to pipelined commands leave in one write (RFC 2920).
 //!
 //! The parts, in the order of the work: `line` cuts command lines out of the stream,
 //! `command` tells which command a line is and reads its arguments, `path` reads addresses as
-//! spam software writes them, [`data`] reads message content, `reply` holds the wording of every
-//! answer, and `session` is the state and the order that commands must come in.
+//! spam software writes them, [`data`] reads message content, `session` is the state and the order
+//! that commands must come in, `answer` is what it has to say, and `personality` finds the words.
 //!
 //! # Guarantees
 //!
@@ -23,15 +23,16 @@
 //! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
 //! - [`Session::helo`] and the addresses of a [`Transaction`] are UTF-8 without control
 //!   characters: what was not valid is replaced by U+FFFD.
-//! - A session ends by itself: after [`MAX_ERRORS`] errors or [`MAX_COMMANDS`] commands that led
-//!   to no message it says `421` and asks for [`Step::Close`].
+//! - A session ends by itself: after as many errors as the server it plays bears, or after
+//!   [`MAX_COMMANDS`] commands that led to no message, it asks for [`Step::Close`].
 //!
-//! # Where it is not a Postfix
+//! # Where it is not the server that it plays
 //!
 //! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
-//! accepted in commands (Postfix: `500 5.5.2`); DSN and SMTPUTF8 parameters are accepted though
-//! not offered; ETRN is `502`; a line that is too long is refused, where Postfix reads its
-//! beginning; and a bare-LF end of data does not end a message. There are no delays after errors.
+//! accepted in commands (Postfix: `500 5.5.2`); a line that is too long is refused, where Postfix
+//! reads its beginning; and a bare-LF end of data does not end a message. Addresses and parameters
+//! are taken more leniently than by any server. There are no delays after errors, and nobody is
+//! refused for coming early.
 //!
 //! # Failure
 //!
@@ -39,18 +40,24 @@
 //! goes wrong in the shell (disk full, time out, shutdown) is told to the session, which finds the
 //! words for it.
 
+mod answer;
 mod command;
 pub mod data;
 mod line;
 mod path;
-mod reply;
+mod personality;
 mod session;
 
+use std::net::IpAddr;
+
 pub use line::MAX_LINE;
-pub use session::{MAX_COMMANDS, MAX_ERRORS, Session};
+pub use personality::Personality;
+pub use session::{MAX_COMMANDS, Session};
+
+use crate::timestamp::Timestamp;
 
 /// What a session says of itself and the limits it keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The name in the greeting and in replies. Not checked: it must be a host name.
     pub hostname: String,
@@ -60,6 +67,26 @@ pub struct Profile {
     /// memory of a session: each recipient can take a little less than [`MAX_LINE`] bytes, or
     /// three times that where it is not UTF-8.
     pub max_recipients: usize,
+    /// Which server is played.
+    pub personality: Personality,
+}
+
+/// What the shell knows of a client before it has said anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Where it comes from; some servers greet with it.
+    pub address: IpAddr,
+    /// When it came; some servers greet with that.
+    pub connected_at: Timestamp,
+}
+
+/// The one line for a client that is turned away because there are too many, with its CRLF.
+pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
+    let mut output = Vec::new();
+    let context = personality::Context { profile, client };
+    let face = profile.personality.face();
+    face.say(&answer::Answer::Busy, &context, &mut output);
+    output
 }
 
 /// What the shell must do next.

@@ -24,7 +24,8 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shiva::smtp::{Outcome, Profile, Session, Step};
+use shiva::smtp::{Client, Outcome, Profile, Session, Step};
+use shiva::timestamp::Timestamp;
 
 /// Raise it with every dialogue that is added: a runner that finds too few must not pass.
 const DIALOGUES: usize = 20;
@@ -110,6 +111,14 @@ fn replay(name: &str, dialogue: &Dialogue) {
     assert_eq!(pipelined.transcript, transcript, "{name}, pipelined");
 }
 
+/// Who speaks in every dialogue.
+fn client() -> Client {
+    Client {
+        address: "192.0.2.7".parse().unwrap(),
+        connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+    }
+}
+
 /// Does what the receiver's shell does, on paper.
 struct Shell<'a> {
     session: Session,
@@ -123,7 +132,7 @@ struct Shell<'a> {
 impl<'a> Shell<'a> {
     fn new(dialogue: &'a Dialogue) -> Self {
         let mut shell = Shell {
-            session: Session::new(Arc::new(dialogue.profile.clone())),
+            session: Session::new(Arc::new(dialogue.profile.clone()), client()),
             outcomes: dialogue.outcomes.iter(),
             messages: 0,
             content: Vec::new(),
@@ -211,6 +220,7 @@ fn parse(name: &str, text: &str) -> Dialogue {
             hostname: "mx.example".into(),
             max_message_size: 10_240_000,
             max_recipients: 1000,
+            ..Profile::default()
         },
         outcomes: Vec::new(),
         exchanges: vec![Exchange {

@@ -2,14 +2,27 @@
 
 use super::*;
 use crate::smtp::MAX_LINE;
+use crate::timestamp::Timestamp;
 use proptest::prelude::*;
 
+/// What Postfix bears; see its face.
+const MAX_ERRORS: u32 = 20;
+
+fn client() -> Client {
+    Client {
+        address: "192.0.2.7".parse().unwrap(),
+        connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+    }
+}
+
 fn session(max_message_size: u64, max_recipients: usize) -> Session {
-    let mut session = Session::new(Arc::new(Profile {
+    let profile = Profile {
         hostname: "mx".into(),
         max_message_size,
         max_recipients,
-    }));
+        ..Profile::default()
+    };
+    let mut session = Session::new(Arc::new(profile), client());
     session.output().clear();
     session
 }
