@@ -6,6 +6,7 @@
 //! never refusals: an old file must load. Warnings come back with the result, for the caller to
 //! print or to log.
 
+mod auth;
 pub mod dialect;
 pub mod keys;
 mod notification;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
+use crate::smtp::Auth;
 use crate::store::mysql;
 use dialect::Document;
 pub use notification::Notification;
@@ -82,6 +84,8 @@ pub struct Receiver {
     pub hostname: String,
     /// Largest message taken, in bytes.
     pub maxmessagesize: u64,
+    /// Who may log in, and who must.
+    pub auth: Auth,
 }
 
 /// `[analyzer]`.
@@ -228,6 +232,8 @@ impl Config {
                 server.main
             )));
         }
+        let auth = auth::read(&values, &mut warnings)
+            .map_err(|what| ConfigError(format!("{}: {what}", file.display())))?;
         let integer = |section, key| values.integer(section, key);
         let hostname = match values.text("receiver", "hostname") {
             "" => system_hostname(),
@@ -248,6 +254,7 @@ impl Config {
                 sensorname: values.text("receiver", "sensorname").to_owned(),
                 hostname,
                 maxmessagesize: integer("receiver", "maxmessagesize"),
+                auth,
             },
             analyzer: Analyzer {
                 undeliverable_path: values.path("analyzer", "undeliverable_path"),

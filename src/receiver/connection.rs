@@ -79,7 +79,16 @@ pub fn client(peer: SocketAddr) -> Client {
     Client {
         address: peer.ip().to_canonical(),
         connected_at: Timestamp::now(),
+        nonce: nonce(),
     }
+}
+
+/// Random bits for one session.
+fn nonce() -> u64 {
+    let mut bytes = [0; 8];
+    // Without entropy a challenge can be foreseen; it is bait, and nothing hangs on it.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
 }
 
 /// Names a session: time and counter, unique within a receiver's life and after.
@@ -127,6 +136,7 @@ impl Connection<'_> {
                 input = input.get(used..).unwrap_or_default();
                 match step {
                     Step::Read => break,
+                    Step::Attempt(attempt) => self.shared.counters.login(attempt.accepted),
                     Step::Begin(transaction) => self.begin(transaction),
                     Step::Content(bytes) => {
                         self.size += bytes.len() as u64;
@@ -203,7 +213,7 @@ impl Connection<'_> {
             helo: transaction.helo,
             mail_from: transaction.mail_from,
             rcpt_to: transaction.rcpt_to,
-            user: None,
+            user: transaction.user,
             tls: None,
         };
         let mut incoming = self.shared.spool.incoming(now);

@@ -7,6 +7,7 @@
 //! What is borrowed in an answer are a client's own bytes, as they came. A face may repeat them
 //! only by way of [`echo`](super::personality::echo).
 
+use super::auth::Mechanism;
 use super::command::Verb;
 
 /// One reply, or refusal, in the order of a session.
@@ -64,8 +65,6 @@ pub(super) enum Answer<'a> {
     EtrnSyntax,
     /// STARTTLS, which is not offered.
     TlsRefused,
-    /// AUTH, which is not offered.
-    AuthRefused,
 
     /// MAIL or RCPT without `FROM:` or `TO:`; what stands there.
     NoPath(Verb, &'a [u8]),
@@ -92,6 +91,35 @@ pub(super) enum Answer<'a> {
     /// More recipients than one message may have: no error, the message goes to those before.
     TooManyRecipients,
 
+    /// AUTH, which is not offered.
+    AuthRefused,
+    /// AUTH within a transaction.
+    AuthInTransaction,
+    /// AUTH once more.
+    AlreadyLoggedIn,
+    /// AUTH without a mechanism.
+    MechanismMissing,
+    /// AUTH with more than a mechanism and a response; what follows the mechanism.
+    AuthSyntax(&'a [u8]),
+    /// AUTH with a mechanism that is not offered.
+    MechanismUnknown(&'a [u8]),
+    /// AUTH with a response where the server is to begin.
+    ResponseTooEarly,
+    /// What the client is to respond to, in base64 (`334`).
+    Challenge(&'a str),
+    /// A response that is not base64; whether it came with AUTH.
+    NotBase64(&'a [u8], Initial),
+    /// A response that is longer than it may be.
+    ResponseTooLong,
+    /// The client took AUTH back with `*`.
+    AuthCancelled,
+    /// The pair is not let in.
+    LoginFailed(Mechanism),
+    /// The pair is let in (`235`).
+    LoggedIn,
+    /// MAIL before AUTH, where mail needs it.
+    NeedAuth,
+
     /// The message is larger than it may be.
     MessageTooBig,
     /// The disk is full.
@@ -107,4 +135,11 @@ pub(super) enum Answer<'a> {
     Shutdown,
     /// There are too many sessions; said in place of a greeting.
     Busy,
+}
+
+/// Whether a response came along with AUTH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Initial {
+    Yes,
+    No,
 }

@@ -8,20 +8,20 @@
 //!
 //! The parts, in the order of the work: `line` cuts command lines out of the stream,
 //! `command` tells which command a line is and reads its arguments, `path` reads addresses as
-//! spam software writes them, [`data`] reads message content, `session` is the state and the order
+//! spam software writes them, `auth` takes the steps of one login, [`data`] reads message content, `session` is the state and the order
 //! that commands must come in, `answer` is what it has to say, and `personality` finds the words.
 //!
 //! # Guarantees
 //!
 //! - No byte sequence makes it panic, and memory is bounded whatever a client sends: one partial
-//!   line of [`MAX_LINE`] bytes, at most [`Profile::max_recipients`] addresses each shorter than a
+//!   line of [`MAX_LINE`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most [`Profile::max_recipients`] addresses each shorter than a
 //!   line, and replies to the input of one `step` call. Message content is handed on as slices of
 //!   the input and never kept.
 //! - Replies do not depend on how the input was cut into reads.
 //! - `250` in answer to DATA is put into the output by [`Session::finish`] with
 //!   [`Outcome::Kept`], and by nothing else.
 //! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
-//! - [`Session::helo`] and the addresses of a [`Transaction`] are UTF-8 without control
+//! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without control
 //!   characters: what was not valid is replaced by U+FFFD.
 //! - A session ends by itself: after as many errors as the server it plays bears, or after
 //!   [`MAX_COMMANDS`] commands that led to no message, it asks for [`Step::Close`].
@@ -41,6 +41,7 @@
 //! words for it.
 
 mod answer;
+mod auth;
 mod command;
 pub mod data;
 mod line;
@@ -50,9 +51,10 @@ mod session;
 
 use std::net::IpAddr;
 
+pub use auth::{Accept, Attempt, Auth, MAX_USER, Mechanism, Pair, Secret};
 pub use line::MAX_LINE;
 pub use personality::Personality;
-pub use session::{MAX_COMMANDS, Session};
+pub use session::{MAX_COMMANDS, MAX_RESPONSE, Session};
 
 use crate::timestamp::Timestamp;
 
@@ -69,6 +71,8 @@ pub struct Profile {
     pub max_recipients: usize,
     /// Which server is played.
     pub personality: Personality,
+    /// Who may log in, and who must.
+    pub auth: Auth,
 }
 
 /// What the shell knows of a client before it has said anything.
@@ -78,6 +82,9 @@ pub struct Client {
     pub address: IpAddr,
     /// When it came; some servers greet with that.
     pub connected_at: Timestamp,
+    /// Random bits, by which the challenges of CRAM-MD5 cannot be foreseen. A shell draws them
+    /// for each client.
+    pub nonce: u64,
 }
 
 /// The one line for a client that is turned away because there are too many, with its CRLF.
@@ -94,6 +101,8 @@ pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
 pub enum Step<'a> {
     /// The input is used up: write the output, then read more.
     Read,
+    /// Somebody has tried to log in and was answered; for the record.
+    Attempt(Attempt),
     /// A message begins. Its `354` is in the output; its content follows as `Content`.
     Begin(Transaction),
     /// A piece of the message's content, dot-unstuffed, never empty.
@@ -120,6 +129,8 @@ pub struct Transaction {
     pub declared_size: Option<u64>,
     /// MAIL had BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// Who the client is logged in as, if it is: not empty, of [`MAX_USER`] bytes at most as sent.
+    pub user: Option<String>,
 }
 
 /// What became of a message.

@@ -8,15 +8,17 @@
 //! to zero, and [`MAX_COMMANDS`], which a started message does. Limits that end a message: the profile's
 //! `max_message_size` and `max_recipients`.
 
+mod authentication;
 mod commands;
 
 use std::mem;
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::auth::{Attempt, Exchange};
 use super::command::Command;
 use super::data::{DataReader, Event};
-use super::line::{Line, LineBuffer};
+use super::line::{Line, LineBuffer, MAX_LINE};
 use super::personality::{Context, Face, Tally};
 use super::{Client, Outcome, Profile, Step, Transaction};
 
@@ -24,11 +26,16 @@ use super::{Client, Outcome, Profile, Step, Transaction};
 /// accepted do not count, they are bounded by [`Profile::max_recipients`].
 pub const MAX_COMMANDS: u32 = 1000;
 
+/// Longest response within AUTH in bytes, line end included (RFC 4954 §4).
+pub const MAX_RESPONSE: usize = 12_288;
+
 /// What the session is reading.
 #[derive(Debug)]
 enum Phase {
     /// Command lines.
     Commands,
+    /// The responses of a login.
+    Login(Exchange),
     /// Message content, of which `size` bytes were handed out.
     Content { reader: DataReader, size: u64 },
     /// The rest of a message that is too big.
@@ -46,6 +53,8 @@ enum Verdict<'l> {
     Refused(Answer<'l>),
     /// The connection is to be closed after this reply.
     HangUp(Answer<'l>),
+    /// Somebody has tried to log in.
+    Tried(Attempt),
     Begin(Transaction),
 }
 
@@ -58,6 +67,12 @@ pub struct Session {
     line: LineBuffer,
     output: Vec<u8>,
     helo: String,
+    /// The last greeting was EHLO.
+    extended: bool,
+    /// Who the client is logged in as.
+    user: Option<String>,
+    /// Challenges sent.
+    challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
     tally: Tally,
@@ -74,6 +89,9 @@ impl Session {
             line: LineBuffer::default(),
             output: Vec::new(),
             helo: String::new(),
+            extended: false,
+            user: None,
+            challenges: 0,
             envelope: None,
             tally: Tally::default(),
             commands: 0,
@@ -97,7 +115,7 @@ impl Session {
                 Phase::Closed => return (input.len(), Step::Close),
                 Phase::Content { .. } => self.read_content(rest),
                 Phase::Oversize(_) => self.pass_over(rest),
-                Phase::Commands | Phase::Storing => self.read_command(rest),
+                Phase::Commands | Phase::Login(_) | Phase::Storing => self.read_line(rest),
             };
             used += taken;
             if let Some(step) = step {
@@ -151,7 +169,7 @@ impl Session {
     /// Whether the session is between an accepted MAIL and the answer to the end of data.
     pub fn in_transaction(&self) -> bool {
         match self.phase {
-            Phase::Commands => self.envelope.is_some(),
+            Phase::Commands | Phase::Login(_) => self.envelope.is_some(),
             Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing => true,
             Phase::Closed => false,
         }
@@ -162,15 +180,28 @@ impl Session {
         &self.helo
     }
 
-    fn read_command<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+    fn read_line<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+        let limit = match self.phase {
+            Phase::Login(_) => MAX_RESPONSE,
+            _ => MAX_LINE,
+        };
         // The line may be lent from the buffer, which therefore leaves the session for a moment.
         let mut buffer = mem::take(&mut self.line);
-        let (taken, line) = buffer.next(input);
+        let (taken, line) = buffer.next(input, limit);
         let step = match line {
             Line::Partial => Some(Step::Read),
-            Line::TooLong => self.conclude(refuse(Answer::LineTooLong)),
+            Line::TooLong => {
+                let answer = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(_) => Answer::ResponseTooLong,
+                    _ => Answer::LineTooLong,
+                };
+                self.conclude(refuse(answer))
+            }
             Line::Whole(line) => {
-                let verdict = self.execute(Command::new(line));
+                let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(exchange) => self.respond(exchange, line),
+                    _ => self.execute(Command::new(line)),
+                };
                 self.conclude(verdict)
             }
         };
@@ -228,6 +259,10 @@ impl Session {
                     self.phase = Phase::Closed;
                     return None;
                 }
+            }
+            Verdict::Tried(attempt) => {
+                self.answer_attempt(&attempt);
+                return Some(Step::Attempt(attempt));
             }
             Verdict::HangUp(last_words) => {
                 self.say(&last_words);

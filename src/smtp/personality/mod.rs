@@ -14,6 +14,7 @@ mod postfix;
 use std::fmt::Debug;
 
 use super::answer::Answer;
+use super::auth::Mechanism;
 use super::command::Verb;
 use super::{Client, Profile};
 
@@ -49,6 +50,16 @@ pub(super) struct Tally {
     pub unknown: u32,
 }
 
+/// What one server does differently from others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    /// AUTH counts as offered only after EHLO.
+    pub auth_after_ehlo: bool,
+    /// A response that comes with AUTH CRAM-MD5, where there is nothing to respond to yet, is
+    /// passed over and not refused.
+    pub passes_over_early_response: bool,
+}
+
 /// How one server speaks, and where it differs in what it does.
 pub(super) trait Face: Debug + Sync {
     /// Appends an answer, each line of it with its CRLF.
@@ -64,8 +75,16 @@ pub(super) trait Face: Debug + Sync {
         output: &mut Vec<u8>,
     ) -> bool;
 
+    /// What it does differently.
+    fn habits(&self) -> Habits;
+
     /// Whether this is a command of the server.
     fn knows(&self, verb: Verb) -> bool;
+}
+
+/// The mechanisms of AUTH, as EHLO lists them.
+pub(super) fn mechanisms() -> String {
+    Mechanism::ALL.map(Mechanism::name).join(" ")
 }
 
 /// Most characters of a client's own words that a reply repeats, so that a reply stays within

@@ -3,10 +3,11 @@
 //! Codes are those of RFC 5321 §4.2, with enhanced codes (RFC 3463) on every reply but the
 //! greeting and those to HELO and EHLO (RFC 2034 §4), and to ETRN, as Postfix has it. The one
 //! setting that is not the default is `smtpd_discard_ehlo_keywords = chunking`, which Postfix's
-//! own advice against SMTP smuggling asks for (CVE-2023-51764): BDAT is not offered.
+//! own advice against SMTP smuggling asks for (CVE-2023-51764): BDAT is not offered. Behind its
+//! AUTH there is a Dovecot, as mostly, which gives no reason when a pair is wrong.
 
-use super::{Context, Face, Tally, echo, put, put_lines};
-use crate::smtp::answer::Answer;
+use super::{Context, Face, Habits, Tally, echo, mechanisms, put, put_lines};
+use crate::smtp::answer::{Answer, Initial};
 use crate::smtp::command::Verb;
 
 /// Errors after which a session is closed; the default of `smtpd_hard_error_limit`. A message
@@ -39,6 +40,13 @@ impl Face for Postfix {
         over
     }
 
+    fn habits(&self) -> Habits {
+        Habits {
+            auth_after_ehlo: false,
+            passes_over_early_response: true,
+        }
+    }
+
     fn knows(&self, verb: Verb) -> bool {
         !matches!(verb, Verb::Help | Verb::Expn)
     }
@@ -53,14 +61,11 @@ fn offers(context: &Context<'_>) -> Vec<String> {
         "PIPELINING".into(),
         format!("SIZE {}", profile.max_message_size),
     ];
-    let rest = [
-        "VRFY",
-        "ETRN",
-        "ENHANCEDSTATUSCODES",
-        "8BITMIME",
-        "DSN",
-        "SMTPUTF8",
-    ];
+    offers.extend(["VRFY", "ETRN"].map(str::to_owned));
+    if profile.auth.offered() {
+        offers.push(format!("AUTH {}", mechanisms()));
+    }
+    let rest = ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8"];
     offers.extend(rest.map(str::to_owned));
     offers
 }
@@ -78,6 +83,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::Unsupported(_, _, parameter) => {
             return format!("555 5.5.4 Unsupported option: {}", echo(parameter));
         }
+        Answer::Challenge(challenge) => return format!("334 {challenge}"),
         Answer::TooManyCommands => return format!("421 4.7.0 {host} Error: too many errors"),
         Answer::Timeout => return format!("421 4.4.2 {host} Error: timeout exceeded"),
         Answer::Shutdown => return format!("421 4.3.2 {host} Service shutting down"),
@@ -102,6 +108,25 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::LineTooLong => "500 5.5.2 Error: line too long",
         Answer::Unrecognized(_) | Answer::ExpnRefused => "500 5.5.2 Error: command not recognized",
         Answer::AuthRefused => "503 5.5.1 Error: authentication not enabled",
+        Answer::AuthInTransaction => "503 5.5.1 Error: MAIL transaction in progress",
+        Answer::AlreadyLoggedIn => "503 5.5.1 Error: already authenticated",
+        Answer::MechanismMissing | Answer::AuthSyntax(_) => "501 5.5.4 Syntax: AUTH mechanism",
+        Answer::MechanismUnknown(_) => {
+            "535 5.7.8 Error: authentication failed: Invalid authentication mechanism"
+        }
+        Answer::NotBase64(_, Initial::Yes) => {
+            "535 5.7.8 Error: authentication failed: Invalid base64 data in initial response"
+        }
+        Answer::NotBase64(_, Initial::No) => {
+            "535 5.7.8 Error: authentication failed: Invalid base64 data in continued response"
+        }
+        Answer::LoginFailed(_) | Answer::ResponseTooEarly => {
+            "535 5.7.8 Error: authentication failed: (reason unavailable)"
+        }
+        Answer::ResponseTooLong => "500 5.5.6 SASL response limit exceeded",
+        Answer::AuthCancelled => "501 5.7.0 Authentication aborted",
+        Answer::LoggedIn => "235 2.7.0 Authentication successful",
+        Answer::NeedAuth => "530 5.7.0 Authentication required",
         Answer::TlsRefused => "502 5.5.1 Error: command not implemented",
         Answer::BdatRefused(_) => "521 5.5.1 Error: command not implemented",
 

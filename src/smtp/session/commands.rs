@@ -32,7 +32,7 @@ impl Session {
             Verb::Vrfy => self.vrfy(command.arguments),
             Verb::Expn => refuse(Answer::ExpnRefused),
             Verb::Quit => Verdict::HangUp(Answer::Bye),
-            Verb::Auth => refuse(Answer::AuthRefused),
+            Verb::Auth => self.auth(command),
             Verb::Starttls if !bare => refuse(Answer::Arguments(Verb::Starttls)),
             Verb::Starttls => refuse(Answer::TlsRefused),
             // Its content would follow unasked and be read as commands.
@@ -56,12 +56,16 @@ impl Session {
     fn greet<'l>(&mut self, name: &[u8], answer: Answer<'_>) -> Verdict<'l> {
         self.envelope = None;
         self.helo = path::text(name);
+        self.extended = answer == Answer::Ehlo;
         self.accept(answer)
     }
 
     fn mail<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
         if self.envelope.is_some() {
             return refuse(Answer::NestedMail);
+        }
+        if self.profile.auth.required && self.user.is_none() {
+            return refuse(Answer::NeedAuth);
         }
         let sender = match command.sender() {
             Ok(sender) => sender,
@@ -110,6 +114,7 @@ impl Session {
             }
             Some(envelope) => Verdict::Begin(Transaction {
                 helo: self.helo.clone(),
+                user: self.user.clone(),
                 ..envelope
             }),
         }
