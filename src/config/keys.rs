@@ -95,6 +95,12 @@ pub const KEYS: &[Key] = &[
     key("receiver", "authenabled", Bool, "False"),
     key("receiver", "smtpuser", List, ""),
     key("receiver", "smtppasswd", List, ""),
+    key(
+        "receiver",
+        "authaccept",
+        Choice(&["listed", "any", "none"]),
+        "listed",
+    ),
     key("analyzer", "name", Text, ""),
     key("analyzer", "relay", Bool, "False"),
     key("analyzer", "globalcounter", Integer(0, 1_000_000), "30"),

@@ -6,6 +6,7 @@
 //! never refusals: an old file must load. Warnings come back with the result, for the caller to
 //! print or to log.
 
+mod auth;
 pub mod dialect;
 pub mod keys;
 mod notification;
@@ -215,6 +216,8 @@ impl Config {
                 server.main
             )));
         }
+        let auth = auth::read(&values, &mut warnings)
+            .map_err(|what| ConfigError(format!("{}: {what}", file.display())))?;
         let integer = |section, key| values.integer(section, key);
         let hostname = match values.text("receiver", "hostname") {
             "" => system_hostname(),
@@ -229,7 +232,7 @@ impl Config {
                 "syslog" => LogTarget::Syslog,
                 _ => LogTarget::Stderr,
             },
-            receiver: Receiver::read(&values, hostname),
+            receiver: Receiver::read(&values, hostname, auth),
             analyzer: Analyzer {
                 undeliverable_path: values.path("analyzer", "undeliverable_path"),
                 schedulertime: integer("analyzer", "schedulertime"),

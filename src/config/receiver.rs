@@ -1,6 +1,7 @@
 //! `[receiver]`, typed: where the receiver listens, and as what.
 
 use super::values::Values;
+use crate::smtp::Auth;
 
 /// `[receiver]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,16 +16,19 @@ pub struct Receiver {
     pub hostname: String,
     /// Largest message taken, in bytes.
     pub maxmessagesize: u64,
+    /// Who may log in, and who must.
+    pub auth: Auth,
 }
 
 impl Receiver {
-    pub(super) fn read(values: &Values, hostname: String) -> Receiver {
+    pub(super) fn read(values: &Values, hostname: String, auth: Auth) -> Receiver {
         Receiver {
             listenhost: values.list("receiver", "listenhost"),
             listenport: values.ports("receiver", "listenport"),
             sensorname: values.text("receiver", "sensorname").to_owned(),
             hostname,
             maxmessagesize: values.integer("receiver", "maxmessagesize"),
+            auth,
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::smtp::Accept;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     Config::from_text(Path::new("shiva.conf"), text)
@@ -217,5 +218,65 @@ fn the_sender_of_notices_is_a_whole_address_or_none() {
         assert_eq!(config.notification.sender, read, "{text}");
         let warned = !sender.is_empty() && read.is_empty();
         assert_eq!(!config.warnings.is_empty(), warned, "{text}");
+    }
+}
+
+#[test]
+fn users_and_passwords_are_pairs_by_position() {
+    let config = load(
+        "[receiver]\nauthenabled = on\nsmtpuser = Bob, alice,\n carol\n\
+         smtppasswd = a b, ,\n C\n",
+    )
+    .unwrap();
+    let auth = &config.receiver.auth;
+    assert!(auth.required);
+    assert_eq!(auth.accept, Accept::Listed);
+    let pairs: Vec<_> = auth
+        .pairs
+        .iter()
+        .map(|p| (&p.user[..], &p.password[..]))
+        .collect();
+    let expected: [(&[u8], &[u8]); 3] = [(b"Bob", b"a b"), (b"alice", b""), (b"carol", b"C")];
+    assert_eq!(pairs, expected);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+
+    for (wrong, said) in [
+        (
+            "smtpuser = a, b\nsmtppasswd = c",
+            "2 names and smtppasswd 1",
+        ),
+        ("smtpuser = a", "1 names and smtppasswd 0"),
+        (
+            "smtpuser = a,,b\nsmtppasswd = 1,2,3",
+            "name 2 of 3 has 0 bytes",
+        ),
+        ("authaccept = all", "listed or any or none"),
+    ] {
+        let error = load(&format!("[receiver]\n{wrong}\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn mail_that_nobody_can_send_is_warned_about() {
+    for (keys, said) in [
+        ("authenabled = on", "smtpuser is empty"),
+        (
+            "authenabled = on\nauthaccept = none\nsmtpuser = a\nsmtppasswd = b",
+            "lets nobody in",
+        ),
+        ("authenabled = on\nauthaccept = any", ""),
+        ("authenabled = off\nauthaccept = none", ""),
+    ] {
+        let warnings = load(&format!("[receiver]\n{keys}\n")).unwrap().warnings;
+        match said {
+            "" => assert!(warnings.is_empty(), "{keys}: {warnings:?}"),
+            _ => assert!(
+                warnings.iter().any(|line| line.contains(said)),
+                "{keys}: {warnings:?}"
+            ),
+        }
     }
 }

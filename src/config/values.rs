@@ -55,13 +55,6 @@ impl Values {
                     .into(),
             );
         }
-        if self.bool("receiver", "authenabled") {
-            warnings.push(
-                "authenabled : True, but this version does not offer AUTH yet: mail is taken \
-                 without it"
-                    .into(),
-            );
-        }
     }
 
     /// The value of a declared key as text.
@@ -173,6 +166,17 @@ fn port(item: &str) -> Option<u16> {
 fn items(list: &str) -> impl Iterator<Item = &str> {
     let items = list.split([',', '\n']).map(str::trim);
     items.filter(|item| !item.is_empty())
+}
+
+/// The same with the empty ones between commas, for lists whose items have their place.
+pub fn items_kept(list: &str) -> impl Iterator<Item = &str> {
+    let any = !list.trim().is_empty();
+    let lines = list
+        .split('\n')
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let items = lines.flat_map(|line| line.strip_suffix(',').unwrap_or(line).split(','));
+    items.map(str::trim).filter(move |_| any)
 }
 
 /// A domain as operators write one: `example.net`, also with `@`, `.` or `*.` before it or a dot

@@ -18,7 +18,7 @@ use super::counters::Counters;
 use crate::envelope::Envelope;
 use crate::queue::Incoming;
 use crate::queue::spool::Handle;
-use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
+use crate::smtp::{Client, Outcome, Profile, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
@@ -61,7 +61,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     shared.counters.session();
     let mut connection = Connection {
         stream,
-        session: Session::new(Arc::clone(&shared.profile)),
+        session: Session::new(Arc::clone(&shared.profile), client(peer)),
         shared,
         peer,
         local,
@@ -72,6 +72,23 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     };
     // A client that vanishes is no event: there are thousands.
     let _ = connection.run().await;
+}
+
+/// What is known of a client that has just connected.
+pub fn client(peer: SocketAddr) -> Client {
+    Client {
+        address: peer.ip().to_canonical(),
+        connected_at: Timestamp::now(),
+        nonce: nonce(),
+    }
+}
+
+/// Random bits for one session.
+fn nonce() -> u64 {
+    let mut bytes = [0; 8];
+    // Without entropy a challenge can be foreseen; it is bait, and nothing hangs on it.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
 }
 
 /// Names a session: time and counter, unique within a receiver's life and after.
@@ -119,6 +136,7 @@ impl Connection<'_> {
                 input = input.get(used..).unwrap_or_default();
                 match step {
                     Step::Read => break,
+                    Step::Attempt(attempt) => self.shared.counters.login(attempt.accepted),
                     Step::Begin(transaction) => self.begin(transaction),
                     Step::Content(bytes) => {
                         self.size += bytes.len() as u64;
@@ -195,7 +213,7 @@ impl Connection<'_> {
             helo: transaction.helo,
             mail_from: transaction.mail_from,
             rcpt_to: transaction.rcpt_to,
-            user: None,
+            user: transaction.user,
             tls: None,
         };
         let mut incoming = self.shared.spool.incoming(now);

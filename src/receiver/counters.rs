@@ -11,6 +11,8 @@ pub struct Counters {
     messages: AtomicU64,
     bytes: AtomicU64,
     not_kept: AtomicU64,
+    logins: AtomicU64,
+    logged_in: AtomicU64,
 }
 
 impl Counters {
@@ -35,18 +37,27 @@ impl Counters {
         self.not_kept.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Somebody tried to log in, and got in or not.
+    pub fn login(&self, accepted: bool) {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+        self.logged_in
+            .fetch_add(u64::from(accepted), Ordering::Relaxed);
+    }
+
     /// Says what there was since the last time, in the log and in the status.
     pub fn say(&self, open: usize) {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         let (sessions, refused) = (take(&self.sessions), take(&self.refused));
         let (messages, bytes) = (take(&self.messages), take(&self.bytes));
         let not_kept = take(&self.not_kept);
+        let (logins, logged_in) = (take(&self.logins), take(&self.logged_in));
         let status = format!("{messages} messages in the last minute, {open} sessions open");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
         if sessions + refused + messages + not_kept > 0 {
             log::info!(
                 "event=receiver.minute sessions={sessions} refused={refused} \
-                 messages={messages} bytes={bytes} not_kept={not_kept} open={open}"
+                 messages={messages} bytes={bytes} not_kept={not_kept} logins={logins} \
+                 logged_in={logged_in} open={open}"
             );
         }
     }

@@ -28,7 +28,7 @@ use crate::exit::{Exit, Failure};
 use crate::logging::Rarely;
 use crate::queue::maildir;
 use crate::queue::{Maildir, Spool};
-use crate::smtp::Profile;
+use crate::smtp::{self, Profile};
 use crate::watchdog;
 use connection::Shared;
 use counters::Counters;
@@ -136,6 +136,8 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
             hostname: receiver.hostname.clone(),
             max_message_size: receiver.maxmessagesize,
             max_recipients: MAX_RECIPIENTS,
+            auth: config.receiver.auth.clone(),
+            ..Profile::default()
         }),
         sensor: receiver.sensorname.clone(),
         spool: spool.handle(),
@@ -215,9 +217,9 @@ fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         }
         Err(_) => {
             shared.counters.refused();
-            let line = "421 4.7.0 Error: too many connections\r\n";
+            let line = smtp::busy(&shared.profile, &connection::client(peer));
             // What does not fit the socket's empty buffer is not worth waiting for.
-            let _ = stream.try_write(line.as_bytes());
+            let _ = stream.try_write(&line);
         }
     }
 }

@@ -4,31 +4,38 @@
 //! outside of one are refused; a HELO is not required. After DATA the session reads content until
 //! the end of data, then waits for [`Session::finish`] to be told what became of the message.
 //!
-//! Limits that end the session: [`MAX_ERRORS`], which a stored message sets back to zero, and
-//! [`MAX_COMMANDS`], which a started message does. Limits that end a message: the profile's
+//! Limits that end the session: the errors that its face bears, which a stored message sets back
+//! to zero, and [`MAX_COMMANDS`], which a started message does. Limits that end a message: the profile's
 //! `max_message_size` and `max_recipients`.
+
+mod authentication;
+mod commands;
 
 use std::mem;
 use std::sync::Arc;
 
-use super::command::{Command, Refusal, Verb};
+use super::answer::Answer;
+use super::auth::{Attempt, Exchange};
+use super::command::Command;
 use super::data::{DataReader, Event};
-use super::line::{Line, LineBuffer};
-use super::{Outcome, Profile, Step, Transaction, path, reply};
-
-/// Errors after which a session is closed; the default of Postfix's `smtpd_hard_error_limit`. A
-/// message that was stored forgives those before it.
-pub const MAX_ERRORS: u32 = 20;
+use super::line::{Line, LineBuffer, MAX_LINE};
+use super::personality::{Context, Face, Tally};
+use super::{Client, Outcome, Profile, Step, Transaction};
 
 /// Commands without a DATA between them after which a session is closed. Recipients that were
 /// accepted do not count, they are bounded by [`Profile::max_recipients`].
 pub const MAX_COMMANDS: u32 = 1000;
+
+/// Longest response within AUTH in bytes, line end included (RFC 4954 §4).
+pub const MAX_RESPONSE: usize = 12_288;
 
 /// What the session is reading.
 #[derive(Debug)]
 enum Phase {
     /// Command lines.
     Commands,
+    /// The responses of a login.
+    Login(Exchange),
     /// Message content, of which `size` bytes were handed out.
     Content { reader: DataReader, size: u64 },
     /// The rest of a message that is too big.
@@ -40,12 +47,14 @@ enum Phase {
 }
 
 /// What came of a command.
-enum Verdict {
+enum Verdict<'l> {
     Accepted,
-    /// Counts against [`MAX_ERRORS`].
-    Refused(Refusal),
+    /// Counts as an error.
+    Refused(Answer<'l>),
     /// The connection is to be closed after this reply.
-    HangUp(&'static str),
+    HangUp(Answer<'l>),
+    /// Somebody has tried to log in.
+    Tried(Attempt),
     Begin(Transaction),
 }
 
@@ -53,31 +62,42 @@ enum Verdict {
 #[derive(Debug)]
 pub struct Session {
     profile: Arc<Profile>,
+    client: Client,
     phase: Phase,
     line: LineBuffer,
     output: Vec<u8>,
     helo: String,
+    /// The last greeting was EHLO.
+    extended: bool,
+    /// Who the client is logged in as.
+    user: Option<String>,
+    /// Challenges sent.
+    challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
-    errors: u32,
+    tally: Tally,
     commands: u32,
 }
 
 impl Session {
     /// A session just connected. Its greeting is in the output.
-    pub fn new(profile: Arc<Profile>) -> Session {
-        let mut output = Vec::new();
-        reply::greeting(&mut output, &profile);
-        Session {
+    pub fn new(profile: Arc<Profile>, client: Client) -> Session {
+        let mut session = Session {
             profile,
+            client,
             phase: Phase::Commands,
             line: LineBuffer::default(),
-            output,
+            output: Vec::new(),
             helo: String::new(),
+            extended: false,
+            user: None,
+            challenges: 0,
             envelope: None,
-            errors: 0,
+            tally: Tally::default(),
             commands: 0,
-        }
+        };
+        session.say(&Answer::Greeting);
+        session
     }
 
     /// Takes bytes from the front of `input`; returns how many, and what to do next. Call it
@@ -95,7 +115,7 @@ impl Session {
                 Phase::Closed => return (input.len(), Step::Close),
                 Phase::Content { .. } => self.read_content(rest),
                 Phase::Oversize(_) => self.pass_over(rest),
-                Phase::Commands | Phase::Storing => self.read_command(rest),
+                Phase::Commands | Phase::Login(_) | Phase::Storing => self.read_line(rest),
             };
             used += taken;
             if let Some(step) = step {
@@ -119,11 +139,11 @@ impl Session {
         self.phase = Phase::Commands;
         match outcome {
             Outcome::Kept { queue_id } => {
-                self.errors = 0;
-                reply::queued(&mut self.output, &queue_id);
+                self.tally.errors = 0;
+                self.say(&Answer::Queued(&queue_id));
             }
-            Outcome::Full => reply::put(&mut self.output, reply::STORAGE_FULL),
-            Outcome::Failed => reply::put(&mut self.output, reply::WRITE_FAILED),
+            Outcome::Full => self.say(&Answer::StorageFull),
+            Outcome::Failed => self.say(&Answer::WriteFailed),
         }
     }
 
@@ -131,7 +151,7 @@ impl Session {
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            reply::timeout(&mut self.output, &self.profile);
+            self.say(&Answer::Timeout);
             self.phase = Phase::Closed;
         }
     }
@@ -141,7 +161,7 @@ impl Session {
     /// call [`Session::finish`] first, or the client will send it again.
     pub fn shutdown(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            reply::shutdown(&mut self.output, &self.profile);
+            self.say(&Answer::Shutdown);
             self.phase = Phase::Closed;
         }
     }
@@ -149,7 +169,7 @@ impl Session {
     /// Whether the session is between an accepted MAIL and the answer to the end of data.
     pub fn in_transaction(&self) -> bool {
         match self.phase {
-            Phase::Commands => self.envelope.is_some(),
+            Phase::Commands | Phase::Login(_) => self.envelope.is_some(),
             Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing => true,
             Phase::Closed => false,
         }
@@ -160,15 +180,28 @@ impl Session {
         &self.helo
     }
 
-    fn read_command<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+    fn read_line<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+        let limit = match self.phase {
+            Phase::Login(_) => MAX_RESPONSE,
+            _ => MAX_LINE,
+        };
         // The line may be lent from the buffer, which therefore leaves the session for a moment.
         let mut buffer = mem::take(&mut self.line);
-        let (taken, line) = buffer.next(input);
+        let (taken, line) = buffer.next(input, limit);
         let step = match line {
             Line::Partial => Some(Step::Read),
-            Line::TooLong => self.conclude(Verdict::Refused(reply::LINE_TOO_LONG.into())),
+            Line::TooLong => {
+                let answer = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(_) => Answer::ResponseTooLong,
+                    _ => Answer::LineTooLong,
+                };
+                self.conclude(refuse(answer))
+            }
             Line::Whole(line) => {
-                let verdict = self.execute(Command::new(line));
+                let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(exchange) => self.respond(exchange, line),
+                    _ => self.execute(Command::new(line)),
+                };
                 self.conclude(verdict)
             }
         };
@@ -210,27 +243,34 @@ impl Session {
             Event::Content(_) => None,
             Event::End => {
                 self.phase = Phase::Commands;
-                self.conclude(Verdict::Refused(reply::MESSAGE_TOO_BIG.into()))
+                self.conclude(refuse(Answer::MessageTooBig))
             }
         };
         (taken, step)
     }
 
     /// Answers a command and keeps count.
-    fn conclude<'a>(&mut self, verdict: Verdict) -> Option<Step<'a>> {
+    fn conclude<'a>(&mut self, verdict: Verdict<'_>) -> Option<Step<'a>> {
         match verdict {
             Verdict::Accepted => {}
             Verdict::Refused(refusal) => {
-                reply::put(&mut self.output, &refusal);
-                self.errors += 1;
+                self.tally.errors += 1;
+                if self.refuse(&refusal) {
+                    self.phase = Phase::Closed;
+                    return None;
+                }
+            }
+            Verdict::Tried(attempt) => {
+                self.answer_attempt(&attempt);
+                return Some(Step::Attempt(attempt));
             }
             Verdict::HangUp(last_words) => {
-                reply::put(&mut self.output, last_words);
+                self.say(&last_words);
                 self.phase = Phase::Closed;
                 return None;
             }
             Verdict::Begin(transaction) => {
-                reply::put(&mut self.output, reply::START_DATA);
+                self.say(&Answer::StartData);
                 self.phase = Phase::Content {
                     reader: DataReader::new(),
                     size: 0,
@@ -239,129 +279,42 @@ impl Session {
                 return Some(Step::Begin(transaction));
             }
         }
-        if self.errors >= MAX_ERRORS || self.commands >= MAX_COMMANDS {
-            reply::too_many_errors(&mut self.output, &self.profile);
+        if self.commands >= MAX_COMMANDS {
+            self.say(&Answer::TooManyCommands);
             self.phase = Phase::Closed;
         }
         None
     }
 
-    fn execute(&mut self, command: Command<'_>) -> Verdict {
-        if command.verb != Verb::Rcpt {
-            self.commands += 1;
-        }
-        let bare = command.arguments.is_empty();
-        match command.verb {
-            Verb::Helo if bare => refuse(reply::HELO_SYNTAX),
-            Verb::Ehlo if bare => refuse(reply::EHLO_SYNTAX),
-            Verb::Helo => self.greet(command.arguments, reply::helo),
-            Verb::Ehlo => self.greet(command.arguments, reply::ehlo),
-            Verb::Mail => self.mail(command),
-            Verb::Rcpt => self.rcpt(command),
-            Verb::Data => self.data(bare),
-            Verb::Rset if !bare => refuse(reply::RSET_SYNTAX),
-            Verb::Rset => {
-                self.envelope = None;
-                self.accept(reply::OK)
-            }
-            Verb::Noop => self.accept(reply::OK),
-            Verb::Vrfy => self.vrfy(command.arguments),
-            Verb::Quit => Verdict::HangUp(reply::BYE),
-            Verb::Auth => refuse(reply::NO_AUTH),
-            Verb::Starttls if !bare => refuse(reply::STARTTLS_SYNTAX),
-            Verb::Starttls | Verb::Etrn => refuse(reply::NOT_IMPLEMENTED),
-            // Its content would follow unasked and be read as commands.
-            Verb::Bdat => Verdict::HangUp(reply::BDAT_NOT_IMPLEMENTED),
-            Verb::Foreign => Verdict::HangUp(reply::NOT_SMTP),
-            Verb::Unknown => refuse(reply::NOT_RECOGNIZED),
-            Verb::Empty => refuse(reply::BAD_SYNTAX),
-        }
-    }
-
-    fn accept(&mut self, answer: &str) -> Verdict {
-        reply::put(&mut self.output, answer);
-        Verdict::Accepted
-    }
-
-    fn greet(&mut self, name: &[u8], answer: fn(&mut Vec<u8>, &Profile)) -> Verdict {
-        self.envelope = None;
-        self.helo = path::text(name);
-        answer(&mut self.output, &self.profile);
-        Verdict::Accepted
-    }
-
-    fn mail(&mut self, command: Command<'_>) -> Verdict {
-        if self.envelope.is_some() {
-            return refuse(reply::NESTED_MAIL);
-        }
-        let sender = match command.sender() {
-            Ok(sender) => sender,
-            Err(refusal) => return Verdict::Refused(refusal),
+    /// Puts an answer into the output.
+    fn say(&mut self, answer: &Answer<'_>) {
+        let context = Context {
+            profile: &self.profile,
+            client: &self.client,
         };
-        if sender.size > Some(self.profile.max_message_size) {
-            return refuse(reply::SIZE_OVER_LIMIT);
-        }
-        self.envelope = Some(Transaction {
-            mail_from: sender.address,
-            declared_size: sender.size,
-            eight_bit: sender.eight_bit,
-            ..Transaction::default()
-        });
-        self.accept(reply::SENDER_OK)
+        self.profile
+            .personality
+            .face()
+            .say(answer, &context, &mut self.output);
     }
 
-    fn rcpt(&mut self, command: Command<'_>) -> Verdict {
-        let Some(envelope) = &mut self.envelope else {
-            return refuse(reply::NEED_MAIL);
+    /// Puts a refusal into the output; true where it was one too many.
+    fn refuse(&mut self, answer: &Answer<'_>) -> bool {
+        let context = Context {
+            profile: &self.profile,
+            client: &self.client,
         };
-        let recipient = match command.recipient() {
-            Ok(recipient) => recipient,
-            Err(refusal) => return Verdict::Refused(refusal),
-        };
-        if envelope.rcpt_to.len() >= self.profile.max_recipients {
-            // Not an error: the client is to send the message now and the rest in another.
-            self.commands += 1;
-            return self.accept(reply::TOO_MANY_RECIPIENTS);
-        }
-        envelope.rcpt_to.push(recipient);
-        self.accept(reply::RECIPIENT_OK)
+        let face = self.profile.personality.face();
+        face.refuse(answer, &self.tally, &context, &mut self.output)
     }
 
-    fn data(&mut self, bare: bool) -> Verdict {
-        match self.envelope.take() {
-            None => refuse(reply::NEED_RCPT),
-            Some(envelope) if envelope.rcpt_to.is_empty() || !bare => {
-                let refusal = if envelope.rcpt_to.is_empty() {
-                    reply::NO_RECIPIENTS
-                } else {
-                    reply::DATA_SYNTAX
-                };
-                self.envelope = Some(envelope);
-                refuse(refusal)
-            }
-            Some(envelope) => Verdict::Begin(Transaction {
-                helo: self.helo.clone(),
-                ..envelope
-            }),
-        }
-    }
-
-    fn vrfy(&mut self, address: &[u8]) -> Verdict {
-        if address.is_empty() {
-            return refuse(reply::VRFY_SYNTAX);
-        }
-        match path::address(address) {
-            Ok(path) if !path.is_empty() => {
-                reply::cannot_verify(&mut self.output, address);
-                Verdict::Accepted
-            }
-            _ => refuse(reply::BAD_RECIPIENT),
-        }
+    fn face(&self) -> &'static dyn Face {
+        self.profile.personality.face()
     }
 }
 
-fn refuse(reply: &'static str) -> Verdict {
-    Verdict::Refused(reply.into())
+fn refuse(answer: Answer<'_>) -> Verdict<'_> {
+    Verdict::Refused(answer)
 }
 
 #[cfg(test)]

@@ -7,11 +7,14 @@
 //!
 //! - `# …` comment; empty lines are skipped
 //! - `P: max_message_size N`, `P: max_recipients N` profile (10240000 and 1000 unless given)
+//! - `P: auth required`, `P: auth any|none`, `P: auth USER PASSWORD` who may log in, and who must
 //! - `O: kept|full|failed` outcome of the next message (`kept` unless given, as `Q1`, `Q2`, …)
 //! - `C: …` the client sends this line and CRLF
 //! - `T: timeout`, `T: shutdown` the shell calls that function
 //! - `S: …` the session replies with this line
-//! - `E: helo=… from=<…> to=<…>,<…>` a message begins, with this envelope
+//! - `L: MECHANISM USER PASSWORD accepted|refused` somebody tried to log in
+//! - `E: helo=… from=<…> to=<…>,<…> user=…` a message begins, with this envelope; `user` only where
+//!   there is one
 //! - `D: …` a message ends, with this content
 //! - `A:` the message is abandoned
 //! - `X:` the connection is to be closed
@@ -24,10 +27,11 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shiva::smtp::{Outcome, Profile, Session, Step};
+use shiva::smtp::{Accept, Attempt, Client, Outcome, Pair, Profile, Secret, Session, Step};
+use shiva::timestamp::Timestamp;
 
 /// Raise it with every dialogue that is added: a runner that finds too few must not pass.
-const DIALOGUES: usize = 20;
+const DIALOGUES: usize = 24;
 
 enum Action {
     Say(Vec<u8>),
@@ -110,6 +114,15 @@ fn replay(name: &str, dialogue: &Dialogue) {
     assert_eq!(pipelined.transcript, transcript, "{name}, pipelined");
 }
 
+/// Who speaks in every dialogue.
+fn client() -> Client {
+    Client {
+        address: "192.0.2.7".parse().unwrap(),
+        connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+        nonce: 1,
+    }
+}
+
 /// Does what the receiver's shell does, on paper.
 struct Shell<'a> {
     session: Session,
@@ -123,7 +136,7 @@ struct Shell<'a> {
 impl<'a> Shell<'a> {
     fn new(dialogue: &'a Dialogue) -> Self {
         let mut shell = Shell {
-            session: Session::new(Arc::new(dialogue.profile.clone())),
+            session: Session::new(Arc::new(dialogue.profile.clone()), client()),
             outcomes: dialogue.outcomes.iter(),
             messages: 0,
             content: Vec::new(),
@@ -158,13 +171,16 @@ impl<'a> Shell<'a> {
                         .iter()
                         .map(|to| format!("<{to}>"))
                         .collect();
+                    let user = transaction.user.map(|user| format!(" user={user}"));
                     self.transcript.push(format!(
-                        "E: helo={} from=<{}> to={}",
+                        "E: helo={} from=<{}> to={}{}",
                         transaction.helo,
                         transaction.mail_from,
-                        to.join(",")
+                        to.join(","),
+                        user.unwrap_or_default()
                     ));
                 }
+                Step::Attempt(attempt) => self.transcript.push(login(&attempt)),
                 Step::Content(content) => self.content.extend_from_slice(content),
                 Step::Abandon => {
                     self.content.clear();
@@ -205,12 +221,27 @@ impl<'a> Shell<'a> {
     }
 }
 
+fn login(attempt: &Attempt) -> String {
+    let secret = match &attempt.secret {
+        Secret::Password(password) => escape(password),
+        Secret::Digest { digest, .. } => escape(digest),
+    };
+    let (name, user) = (attempt.mechanism.name(), escape(&attempt.user));
+    let fate = if attempt.accepted {
+        "accepted"
+    } else {
+        "refused"
+    };
+    format!("L: {name} {user} {secret} {fate}")
+}
+
 fn parse(name: &str, text: &str) -> Dialogue {
     let mut dialogue = Dialogue {
         profile: Profile {
             hostname: "mx.example".into(),
             max_message_size: 10_240_000,
             max_recipients: 1000,
+            ..Profile::default()
         },
         outcomes: Vec::new(),
         exchanges: vec![Exchange {
@@ -245,7 +276,7 @@ fn parse(name: &str, text: &str) -> Dialogue {
                     });
                 }
             }
-            "S" | "E" | "D" | "A" | "X" => {
+            "S" | "L" | "E" | "D" | "A" | "X" => {
                 dialogue
                     .exchanges
                     .last_mut()
@@ -268,6 +299,14 @@ fn set(profile: &mut Profile, setting: &str) {
     match setting.split_once(' ') {
         Some(("max_message_size", value)) => profile.max_message_size = value.parse().unwrap(),
         Some(("max_recipients", value)) => profile.max_recipients = value.parse().unwrap(),
+        Some(("auth", "required")) => profile.auth.required = true,
+        Some(("auth", "any")) => profile.auth.accept = Accept::Any,
+        Some(("auth", "none")) => profile.auth.accept = Accept::None,
+        Some(("auth", pair)) => {
+            let (user, password) = pair.split_once(' ').unwrap();
+            let (user, password) = (user.into(), password.into());
+            profile.auth.pairs.push(Pair { user, password });
+        }
         _ => panic!("unknown setting {setting}"),
     }
 }

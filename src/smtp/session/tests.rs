@@ -1,15 +1,29 @@
 //! What the golden dialogues do not show: the steps, the limits, and any bytes at all.
 
 use super::*;
-use crate::smtp::MAX_LINE;
+use crate::smtp::{Accept, MAX_LINE};
+use crate::timestamp::Timestamp;
 use proptest::prelude::*;
 
+/// What Postfix bears; see its face.
+const MAX_ERRORS: u32 = 20;
+
+fn client() -> Client {
+    Client {
+        address: "192.0.2.7".parse().unwrap(),
+        connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+        nonce: 1,
+    }
+}
+
 fn session(max_message_size: u64, max_recipients: usize) -> Session {
-    let mut session = Session::new(Arc::new(Profile {
+    let profile = Profile {
         hostname: "mx".into(),
         max_message_size,
         max_recipients,
-    }));
+        ..Profile::default()
+    };
+    let mut session = Session::new(Arc::new(profile), client());
     session.output().clear();
     session
 }
@@ -54,6 +68,7 @@ fn a_message_goes_by_in_steps() {
         rcpt_to: vec!["c@d".into(), "e@f".into()],
         declared_size: Some(5),
         eight_bit: true,
+        user: None,
     };
     assert_eq!(step, Step::Begin(expected));
     assert_eq!(session.step(&input[34..]), (5, Step::Content(b".x\r\n")));
@@ -173,10 +188,84 @@ fn a_line_without_end_is_passed_over() {
     );
 }
 
-/// Drives a session to the end of `stream`, cut into pieces of `sizes`; returns all replies and
-/// all content, and whether it closed.
+/// A session that lets anybody log in.
+fn open_session() -> Session {
+    let mut session = session(100, 10);
+    Arc::make_mut(&mut session.profile).auth.accept = Accept::Any;
+    session
+}
+
+#[test]
+fn a_login_is_told_to_the_shell_and_stays() {
+    let mut session = open_session();
+    let (step, replies) = say(&mut session, b"AUTH PLAIN AFDDpAA=\r\n");
+    let Step::Attempt(attempt) = step else {
+        panic!("{step:?}")
+    };
+    assert_eq!(replies, "235 2.7.0 Authentication successful\r\n");
+    assert_eq!(attempt.user, "P\u{e4}".as_bytes());
+    assert!(attempt.accepted);
+    for _ in 0..2 {
+        say(&mut session, b"RSET\r\nEHLO again\r\n");
+        let (_, _) = say(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+        let (step, _) = say(&mut session, b"DATA\r\n");
+        let Step::Begin(transaction) = step else {
+            panic!("{step:?}")
+        };
+        assert_eq!(transaction.user.as_deref(), Some("P\u{e4}"));
+        say(&mut session, b".\r\n");
+    }
+}
+
+#[test]
+fn guessing_comes_to_an_end() {
+    let mut session = session(100, 10);
+    Arc::make_mut(&mut session.profile).auth.required = true;
+    for attempt in 1..=MAX_ERRORS {
+        let (step, replies) = say(&mut session, b"AUTH PLAIN AGEAYg==\r\n");
+        assert!(matches!(step, Step::Attempt(attempt) if !attempt.accepted));
+        let last = "421 4.7.0 mx Error: too many errors\r\n";
+        assert_eq!(replies.ends_with(last), attempt == MAX_ERRORS, "{replies}");
+    }
+    assert_eq!(say(&mut session, b"NOOP\r\n"), (Step::Close, String::new()));
+}
+
+#[test]
+fn a_response_may_be_longer_than_a_command_and_no_longer_than_its_limit() {
+    let mut session = open_session();
+    let response = |bytes: usize| [vec![b'A'; bytes - 2], b"\r\n".to_vec()].concat();
+    say(&mut session, b"AUTH PLAIN\r\n");
+    // All of it is one zero byte after another: no name, but base64.
+    let (_, replies) = say(&mut session, &response(MAX_RESPONSE - 2));
+    assert!(replies.starts_with("535 5.7.8 "), "{replies}");
+    say(&mut session, b"AUTH PLAIN\r\n");
+    let too_long = response(MAX_RESPONSE + 1);
+    let (step, replies) = say(&mut session, &too_long);
+    assert_eq!(step, Step::Read);
+    assert_eq!(replies, "500 5.5.6 SASL response limit exceeded\r\n");
+    let (_, replies) = say(&mut session, b"NOOP\r\n");
+    assert_eq!(replies, "250 2.0.0 Ok\r\n");
+}
+
+#[test]
+fn no_two_challenges_are_the_same() {
+    let asked = |nonce| {
+        let mut session = open_session();
+        session.client.nonce = nonce;
+        [(); 2].map(|()| say(&mut session, b"AUTH CRAM-MD5\r\n*\r\n").1)
+    };
+    let ([a, b], [c, d]) = (asked(1), asked(2));
+    for (one, other) in [(&a, &b), (&a, &c), (&b, &d), (&c, &d)] {
+        assert_ne!(one, other);
+    }
+}
+
+/// Drives a session to the end of `stream`, cut into pieces of `sizes`; returns all replies, all
+/// content and names of users, and whether it closed.
 fn drive(stream: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, bool) {
     let mut session = session(40, 2);
+    let profile = Arc::make_mut(&mut session.profile);
+    profile.auth.accept = Accept::Any;
     let (mut content, mut closed) = (Vec::new(), false);
     let mut sizes = sizes.iter().cycle();
     let mut from = 0;
@@ -192,6 +281,7 @@ fn drive(stream: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, bool) {
                     content.clear();
                 }
                 Step::Content(slice) => content.extend_from_slice(slice),
+                Step::Attempt(attempt) => content.extend(attempt.user),
                 Step::Abandon => content.clear(),
                 Step::End => session.finish(Outcome::Kept {
                     queue_id: content.len().to_string(),
@@ -224,6 +314,11 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         "text",
         "\0",
         "<",
+        "AUTH LOGIN\r\n",
+        "AUTH PLAIN AGEAYg==\r\n",
+        "AUTH CRAM-MD5\n",
+        "Ym9i\r\n",
+        "*\r\n",
         "VRFY x\n",
         "RSET\n",
         "QUIT\n",
