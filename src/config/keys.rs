@@ -101,6 +101,7 @@ pub const KEYS: &[Key] = &[
         Choice(&["listed", "any", "none"]),
         "listed",
     ),
+    key("receiver", "sessionlog", PathOrNone, ""),
     key("analyzer", "name", Text, ""),
     key("analyzer", "relay", Bool, "False"),
     key("analyzer", "globalcounter", Integer(0, 1_000_000), "30"),

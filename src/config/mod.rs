@@ -265,10 +265,7 @@ fn server(values: &Values) -> mysql::Options {
     mysql::Options {
         host: text("host"),
         port: u16::try_from(values.integer("database", "port")).unwrap_or(0),
-        socket: match values.text("database", "socket") {
-            "" => None,
-            socket => Some(PathBuf::from(socket)),
-        },
+        socket: values.path_or_none("database", "socket"),
         user: text("user"),
         password: text("password"),
         tls: match values.text("database", "tls") {

@@ -1,5 +1,7 @@
 //! `[receiver]`, typed: where the receiver listens, and as what.
 
+use std::path::PathBuf;
+
 use super::values::Values;
 use crate::smtp::Auth;
 
@@ -16,6 +18,8 @@ pub struct Receiver {
     pub hostname: String,
     /// Largest message taken, in bytes.
     pub maxmessagesize: u64,
+    /// Where sessions are recorded, if they are.
+    pub sessionlog: Option<PathBuf>,
     /// Who may log in, and who must.
     pub auth: Auth,
 }
@@ -28,6 +32,7 @@ impl Receiver {
             sensorname: values.text("receiver", "sensorname").to_owned(),
             hostname,
             maxmessagesize: values.integer("receiver", "maxmessagesize"),
+            sessionlog: values.path_or_none("receiver", "sessionlog"),
             auth,
         }
     }

@@ -77,6 +77,12 @@ impl Values {
         PathBuf::from(self.text(section, name))
     }
 
+    /// The value of a declared path that may be none.
+    pub fn path_or_none(&self, section: &'static str, name: &'static str) -> Option<PathBuf> {
+        let text = self.text(section, name);
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
     /// The items of a declared list, in order, without the empty ones.
     pub fn list(&self, section: &'static str, name: &'static str) -> Vec<String> {
         items(self.text(section, name)).map(str::to_owned).collect()

@@ -4,9 +4,7 @@
 //! session wants input, so that those to pipelined commands go together. A message's bytes go to
 //! an [`Incoming`] and never stay here; 250 is sent when the spool says that it is durable.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,10 +13,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 use super::counters::Counters;
+use super::party::Party;
+use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED, SessionLog};
 use crate::envelope::Envelope;
 use crate::queue::Incoming;
-use crate::queue::spool::Handle;
-use crate::smtp::{Client, Outcome, Profile, Session, Step, Transaction};
+use crate::queue::spool::{Handle, SpoolError};
+use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
@@ -46,6 +46,8 @@ pub struct Shared {
     pub spool: Handle,
     /// What was taken.
     pub counters: Counters,
+    /// Where sessions are recorded.
+    pub log: SessionLog,
     /// One permit for each session.
     pub sessions: Arc<Semaphore>,
     /// True when the receiver shuts down.
@@ -53,68 +55,51 @@ pub struct Shared {
 }
 
 /// Serves one client until either side ends it.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
-    let Ok(local) = stream.local_addr() else {
-        return; // gone already
-    };
+pub async fn serve(stream: TcpStream, party: Party, shared: &Shared) {
     let _ = stream.set_nodelay(true);
     shared.counters.session();
+    shared.log.record(&party, &Event::Connect);
+    let now = Instant::now();
     let mut connection = Connection {
         stream,
-        session: Session::new(Arc::clone(&shared.profile), client(peer)),
+        session: Session::new(Arc::clone(&shared.profile), party.client()),
         shared,
-        peer,
-        local,
-        id: session_id(),
-        incoming: None,
-        size: 0,
-        progress: Instant::now(),
+        party,
+        message: None,
+        totals: Closed::default(),
+        began: now,
+        progress: now,
     };
-    // A client that vanishes is no event: there are thousands.
+    // A client that vanishes is no event for the log: there are thousands.
     let _ = connection.run().await;
-}
-
-/// What is known of a client that has just connected.
-pub fn client(peer: SocketAddr) -> Client {
-    Client {
-        address: peer.ip().to_canonical(),
-        connected_at: Timestamp::now(),
-        nonce: nonce(),
-    }
-}
-
-/// Random bits for one session.
-fn nonce() -> u64 {
-    let mut bytes = [0; 8];
-    // Without entropy a challenge can be foreseen; it is bait, and nothing hangs on it.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(bytes)
-}
-
-/// Names a session: time and counter, unique within a receiver's life and after.
-fn session_id() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let now = Timestamp::now();
-    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{:x}{:05x}{:x}",
-        now.seconds(),
-        now.subsecond_micros(),
-        counter
-    )
 }
 
 struct Connection<'a> {
     stream: TcpStream,
     session: Session,
     shared: &'a Shared,
-    peer: SocketAddr,
-    local: SocketAddr,
-    id: String,
-    incoming: Option<Incoming>,
-    size: u64,
+    party: Party,
+    message: Option<Message>,
+    totals: Closed,
+    began: Instant,
     /// When the client last finished something: a command, a message.
     progress: Instant,
+}
+
+/// A message that is coming in.
+struct Message {
+    incoming: Option<Incoming>,
+    mail: Mail,
+}
+
+/// However it ends, cut off at a stop, too.
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.record(&Event::Closed(Closed {
+            duration: self.began.elapsed(),
+            ..self.totals
+        }));
+    }
 }
 
 impl Connection<'_> {
@@ -134,19 +119,17 @@ impl Connection<'_> {
             loop {
                 let (used, step) = self.session.step(input);
                 input = input.get(used..).unwrap_or_default();
+                self.hear();
                 match step {
                     Step::Read => break,
-                    Step::Attempt(attempt) => self.shared.counters.login(attempt.accepted),
-                    Step::Begin(transaction) => self.begin(transaction),
-                    Step::Content(bytes) => {
-                        self.size += bytes.len() as u64;
-                        if let Some(incoming) = &mut self.incoming
-                            && incoming.push(bytes)
-                        {
-                            self.flush().await;
-                        }
+                    Step::Attempt(attempt) => {
+                        self.totals.logins += 1;
+                        self.shared.counters.login(attempt.accepted);
+                        self.record(&Event::Login(&attempt));
                     }
-                    Step::Abandon => self.incoming = None,
+                    Step::Begin(transaction) => self.begin(transaction),
+                    Step::Content(bytes) => self.content(bytes).await,
+                    Step::Abandon => self.abandon(),
                     Step::End => {
                         let outcome = self.commit().await;
                         self.session.finish(outcome);
@@ -157,11 +140,24 @@ impl Connection<'_> {
         }
     }
 
+    fn record(&self, event: &Event<'_>) {
+        self.shared.log.record(&self.party, event);
+    }
+
+    /// Records the commands of the last step.
+    fn hear(&mut self) {
+        let heard = std::mem::take(self.session.heard());
+        for line in heard.split_inclusive(|byte| *byte == b'\n') {
+            self.totals.commands += 1;
+            self.record(&Event::Command(line.strip_suffix(b"\n").unwrap_or(line)));
+        }
+    }
+
     /// Waits for input; over when the client was silent or slow too long, or the receiver stops and
     /// no transaction is open.
     async fn read(&mut self, buffer: &mut [u8]) -> Wait {
         let mut stopping = self.shared.stopping.clone();
-        let limit = if self.incoming.is_some() {
+        let limit = if self.message.is_some() {
             MESSAGE
         } else {
             COMMAND
@@ -202,14 +198,25 @@ impl Connection<'_> {
 
     fn begin(&mut self, transaction: Transaction) {
         let now = Timestamp::now();
+        let mail = Mail {
+            mail_from: transaction.mail_from.clone(),
+            rcpt_count: transaction.rcpt_to.len(),
+            rcpt_to: transaction
+                .rcpt_to
+                .iter()
+                .take(RECIPIENTS_LISTED)
+                .cloned()
+                .collect(),
+            size: 0,
+        };
         let envelope = Envelope {
-            session: self.id.clone(),
+            session: self.party.session.clone(),
             received_at: now,
             sensor: self.shared.sensor.clone(),
-            src_ip: self.peer.ip().to_canonical(),
-            src_port: self.peer.port(),
-            dst_ip: self.local.ip().to_canonical(),
-            dst_port: self.local.port(),
+            src_ip: self.party.src.ip(),
+            src_port: self.party.src.port(),
+            dst_ip: self.party.dst.ip(),
+            dst_port: self.party.dst.port(),
             helo: transaction.helo,
             mail_from: transaction.mail_from,
             rcpt_to: transaction.rcpt_to,
@@ -218,46 +225,76 @@ impl Connection<'_> {
         };
         let mut incoming = self.shared.spool.incoming(now);
         let _ = incoming.push(&envelope.header_line());
-        self.incoming = Some(incoming);
-        self.size = 0;
+        let incoming = Some(incoming);
+        self.message = Some(Message { incoming, mail });
     }
 
-    /// Writes a message's full buffer out, on a thread that may wait for the disk.
-    async fn flush(&mut self) {
-        if let Some(mut incoming) = self.incoming.take() {
-            let flushed = tokio::task::spawn_blocking(move || {
-                incoming.flush();
-                incoming
-            });
-            self.incoming = flushed.await.ok();
+    async fn content(&mut self, bytes: &[u8]) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        message.mail.size += bytes.len() as u64;
+        if let Some(mut incoming) = message.incoming.take() {
+            if incoming.push(bytes) {
+                message.incoming = flushed(incoming).await;
+            } else {
+                message.incoming = Some(incoming);
+            }
+        }
+    }
+
+    /// The message is too big: nothing of it stays.
+    fn abandon(&mut self) {
+        if let Some(message) = self.message.take() {
+            self.record(&Event::Mail(&message.mail, session_log::Outcome::TooBig));
         }
     }
 
     /// Hands the message to the spool and waits until it is durable.
     async fn commit(&mut self) -> Outcome {
-        let Some(incoming) = self.incoming.take() else {
-            self.shared.counters.not_kept();
+        let Some(Message { incoming, mail }) = self.message.take() else {
             return Outcome::Failed;
         };
-        let (answer, answered) = oneshot::channel();
-        let commit = Box::new(move |result| drop(answer.send(result)));
-        self.shared.spool.commit(incoming, commit);
-        match answered.await {
-            Ok(Ok(queue_id)) => {
-                self.shared.counters.kept(self.size);
+        let answer = match incoming {
+            Some(incoming) => durable(&self.shared.spool, incoming).await,
+            None => None,
+        };
+        match answer {
+            Some(Ok(queue_id)) => {
+                self.totals.messages += 1;
+                self.shared.counters.kept(mail.size);
+                self.record(&Event::Mail(&mail, session_log::Outcome::Kept(&queue_id)));
                 Outcome::Kept { queue_id }
             }
-            Ok(Err(_)) => {
+            Some(Err(_)) => {
                 // Whatever the file system refuses may succeed later: 452 (promise 1).
                 self.shared.counters.not_kept();
+                self.record(&Event::Mail(&mail, session_log::Outcome::Full));
                 Outcome::Full
             }
-            _ => {
+            None => {
                 self.shared.counters.not_kept();
+                self.record(&Event::Mail(&mail, session_log::Outcome::Failed));
                 Outcome::Failed
             }
         }
     }
+}
+
+/// Writes a message's full buffer out, on a thread that may wait for the disk.
+async fn flushed(mut incoming: Incoming) -> Option<Incoming> {
+    let flush = move || {
+        incoming.flush();
+        incoming
+    };
+    tokio::task::spawn_blocking(flush).await.ok()
+}
+
+/// What became of a message that was handed to the spool; nothing when it never answers.
+async fn durable(spool: &Handle, incoming: Incoming) -> Option<Result<String, SpoolError>> {
+    let (answer, answered) = oneshot::channel();
+    spool.commit(incoming, Box::new(move |result| drop(answer.send(result))));
+    answered.await.ok()
 }
 
 /// What came of waiting for input.

@@ -44,8 +44,9 @@ impl Counters {
             .fetch_add(u64::from(accepted), Ordering::Relaxed);
     }
 
-    /// Says what there was since the last time, in the log and in the status.
-    pub fn say(&self, open: usize) {
+    /// Says what there was since the last time, in the log and in the status. `unrecorded` lines
+    /// are missing in the session log.
+    pub fn say(&self, open: usize, unrecorded: u64) {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         let (sessions, refused) = (take(&self.sessions), take(&self.refused));
         let (messages, bytes) = (take(&self.messages), take(&self.bytes));
@@ -53,11 +54,11 @@ impl Counters {
         let (logins, logged_in) = (take(&self.logins), take(&self.logged_in));
         let status = format!("{messages} messages in the last minute, {open} sessions open");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
-        if sessions + refused + messages + not_kept > 0 {
+        if sessions + refused + messages + not_kept + unrecorded > 0 {
             log::info!(
                 "event=receiver.minute sessions={sessions} refused={refused} \
                  messages={messages} bytes={bytes} not_kept={not_kept} logins={logins} \
-                 logged_in={logged_in} open={open}"
+                 logged_in={logged_in} unrecorded={unrecorded} open={open}"
             );
         }
     }

@@ -12,11 +12,14 @@
 mod connection;
 mod counters;
 mod listen;
+mod party;
+mod session_log;
 
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +35,8 @@ use crate::smtp::{self, Profile};
 use crate::watchdog;
 use connection::Shared;
 use counters::Counters;
+use party::{Party, Protocol};
+use session_log::SessionLog;
 
 /// Sessions at once; a further client is told 421.
 pub const MAX_SESSIONS: usize = 1000;
@@ -65,6 +70,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     raise_file_limit();
     let _lock = lock(&maildir)?;
     remove_leftovers(&maildir);
+    let (log, log_thread) = open_log(config)?;
     let no_thread = |error: io::Error| {
         Failure::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
     };
@@ -73,9 +79,12 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(no_thread)?;
-    let result = runtime.block_on(serve(config, &spool));
+    let result = runtime.block_on(serve(config, &spool, log));
     drop(runtime);
     spool.finish();
+    if let Some(thread) = log_thread {
+        let _ = thread.join();
+    }
     result
 }
 
@@ -127,7 +136,24 @@ fn remove_leftovers(maildir: &Maildir) {
     }
 }
 
-async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
+/// The session log, if one is to be kept, and its thread.
+fn open_log(config: &Config) -> Result<(SessionLog, Option<JoinHandle<()>>), Failure> {
+    let receiver = &config.receiver;
+    let Some(path) = receiver.sessionlog.clone() else {
+        return Ok((SessionLog::off(), None));
+    };
+    let named = path.display().to_string();
+    let (log, thread) = SessionLog::open(path, &receiver.sensorname).map_err(|error| {
+        let what = format!(
+            "cannot write the session log {named}: {error}; make its directory, owned by the user \
+             of the receiver, or set [receiver] sessionlog to nothing"
+        );
+        Failure::new(Exit::CantCreate, what)
+    })?;
+    Ok((log, Some(thread)))
+}
+
+async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Failure> {
     let receiver = &config.receiver;
     let listeners = listen::listen(&receiver.listenhost, &receiver.listenport).await?;
     let (shutdown, stopping) = watch::channel(false);
@@ -142,6 +168,7 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
         sensor: receiver.sensorname.clone(),
         spool: spool.handle(),
         counters: Counters::default(),
+        log,
         sessions: Arc::new(Semaphore::new(MAX_SESSIONS)),
         stopping,
     });
@@ -162,9 +189,12 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => config.check_again(),
+            _ = hangup.recv() => {
+                shared.log.reopen();
+                config.check_again();
+            }
             _ = alive.tick() => watchdog::still_alive(),
-            _ = tick.tick() => shared.counters.say(open_sessions(&shared)),
+            _ = tick.tick() => say(&shared, open_sessions(&shared)),
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -179,9 +209,13 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
     } else {
         open_sessions(&shared)
     };
-    shared.counters.say(cut);
+    say(&shared, cut);
     log::info!("event=receiver.stopped sessions_cut={cut}");
     Ok(())
+}
+
+fn say(shared: &Shared, open: usize) {
+    shared.counters.say(open, shared.log.take_lost());
 }
 
 fn open_sessions(shared: &Shared) -> usize {
@@ -208,16 +242,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
+    let Ok(local) = stream.local_addr() else {
+        return; // gone already
+    };
+    let party = Party::new(peer, local, Protocol::Smtp);
     match Arc::clone(&shared.sessions).try_acquire_owned() {
         Ok(permit) => {
             tokio::spawn(async move {
-                connection::serve(stream, peer, &shared).await;
+                connection::serve(stream, party, &shared).await;
                 drop(permit);
             });
         }
         Err(_) => {
             shared.counters.refused();
-            let line = smtp::busy(&shared.profile, &connection::client(peer));
+            let line = smtp::busy(&shared.profile, &party.client());
             // What does not fit the socket's empty buffer is not worth waiting for.
             let _ = stream.try_write(&line);
         }

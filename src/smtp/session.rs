@@ -66,6 +66,7 @@ pub struct Session {
     phase: Phase,
     line: LineBuffer,
     output: Vec<u8>,
+    heard: Vec<u8>,
     helo: String,
     /// The last greeting was EHLO.
     extended: bool,
@@ -88,6 +89,7 @@ impl Session {
             phase: Phase::Commands,
             line: LineBuffer::default(),
             output: Vec::new(),
+            heard: Vec::new(),
             helo: String::new(),
             extended: false,
             user: None,
@@ -128,6 +130,13 @@ impl Session {
     /// input. It grows with the number of commands in the input, not beyond.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+
+    /// The command lines that were taken since the shell last cleared this, as they came, each
+    /// ended by one LF; for the record. Responses within AUTH are not among them. It grows as the
+    /// output does.
+    pub fn heard(&mut self) -> &mut Vec<u8> {
+        &mut self.heard
     }
 
     /// Tells what became of the message that ended with [`Step::End`], and answers it (RFC 5321
@@ -200,13 +209,23 @@ impl Session {
             Line::Whole(line) => {
                 let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
                     Phase::Login(exchange) => self.respond(exchange, line),
-                    _ => self.execute(Command::new(line)),
+                    _ => {
+                        self.hear(line);
+                        self.execute(Command::new(line))
+                    }
                 };
                 self.conclude(verdict)
             }
         };
         self.line = buffer;
         (taken, step)
+    }
+
+    fn hear(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.heard.extend_from_slice(line);
+        self.heard.push(b'\n');
     }
 
     fn read_content<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {

@@ -16,10 +16,12 @@ fn page(name: &str) -> String {
     fs::read_to_string(root("man").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The default that the shipped file has: embedded databases, where an old file means MySQL.
+/// The default that the shipped file has: embedded databases, where an old file means MySQL, and
+/// the session log where the package has its directory.
 fn shipped_default(key: &Key) -> &'static str {
     match (key.section, key.name) {
         ("database", "engine") => "sqlite",
+        ("receiver", "sessionlog") => "/var/log/shiva/sessions.json",
         _ => key.default,
     }
 }

@@ -29,6 +29,7 @@ mod relay_reuse;
 mod relay_through_exim;
 mod relaying;
 mod rig;
+mod session_log;
 mod set_back;
 mod shared_messages;
 mod smtp_golden;
