@@ -134,7 +134,8 @@ impl Connection<'_> {
                         let outcome = self.commit().await;
                         self.session.finish(outcome);
                     }
-                    Step::Close => return self.write_replies().await,
+                    // Without TLS in the profile it is never asked for.
+                    Step::StartTls | Step::Close => return self.write_replies().await,
                 }
             }
         }
@@ -221,7 +222,7 @@ impl Connection<'_> {
             mail_from: transaction.mail_from,
             rcpt_to: transaction.rcpt_to,
             user: transaction.user,
-            tls: None,
+            tls: transaction.tls,
         };
         let mut incoming = self.shared.spool.incoming(now);
         let _ = incoming.push(&envelope.header_line());

@@ -65,6 +65,10 @@ pub(super) enum Answer<'a> {
     EtrnSyntax,
     /// STARTTLS, which is not offered.
     TlsRefused,
+    /// STARTTLS once more.
+    TlsAlready,
+    /// The handshake may begin (`220`).
+    TlsReady,
 
     /// MAIL or RCPT without `FROM:` or `TO:`; what stands there.
     NoPath(Verb, &'a [u8]),

@@ -23,6 +23,8 @@
 //! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
 //! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without control
 //!   characters: what was not valid is replaced by U+FFFD.
+//! - Nothing that came before a TLS handshake is done after it: what follows STARTTLS in one read
+//!   is thrown away (CVE-2011-0411), and what the session knew is forgotten (RFC 3207 §4.2).
 //! - A session ends by itself: after as many errors as the server it plays bears, or after
 //!   [`MAX_COMMANDS`] commands that led to no message, it asks for [`Step::Close`].
 //!
@@ -73,6 +75,8 @@ pub struct Profile {
     pub personality: Personality,
     /// Who may log in, and who must.
     pub auth: Auth,
+    /// Whether the shell can do TLS, so that STARTTLS can be offered (RFC 3207).
+    pub tls: bool,
 }
 
 /// What the shell knows of a client before it has said anything.
@@ -90,7 +94,11 @@ pub struct Client {
 /// The one line for a client that is turned away because there are too many, with its CRLF.
 pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
     let mut output = Vec::new();
-    let context = personality::Context { profile, client };
+    let context = personality::Context {
+        profile,
+        client,
+        encrypted: false,
+    };
     let face = profile.personality.face();
     face.say(&answer::Answer::Busy, &context, &mut output);
     output
@@ -103,6 +111,10 @@ pub enum Step<'a> {
     Read,
     /// Somebody has tried to log in and was answered; for the record.
     Attempt(Attempt),
+    /// A TLS handshake is to follow: write the output, do it, and call [`Session::tls`]. All input
+    /// was taken, and what stood behind the command was thrown away. If the handshake fails, close
+    /// the connection; whatever else is fed to the session, it hears nothing.
+    StartTls,
     /// A message begins. Its `354` is in the output; its content follows as `Content`.
     Begin(Transaction),
     /// A piece of the message's content, dot-unstuffed, never empty.
@@ -131,6 +143,8 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// Who the client is logged in as, if it is: not empty, of [`MAX_USER`] bytes at most as sent.
     pub user: Option<String>,
+    /// The version of TLS, as the shell names it, if there is TLS.
+    pub tls: Option<String>,
 }
 
 /// What became of a message.

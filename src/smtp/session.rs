@@ -40,6 +40,8 @@ enum Phase {
     Content { reader: DataReader, size: u64 },
     /// The rest of a message that is too big.
     Oversize(DataReader),
+    /// Nothing, until `tls` tells that the handshake is done.
+    Handshake,
     /// Nothing, until `finish` tells what became of the message.
     Storing,
     /// Nothing more.
@@ -55,6 +57,7 @@ enum Verdict<'l> {
     HangUp(Answer<'l>),
     /// Somebody has tried to log in.
     Tried(Attempt),
+    StartTls,
     Begin(Transaction),
 }
 
@@ -72,6 +75,8 @@ pub struct Session {
     extended: bool,
     /// Who the client is logged in as.
     user: Option<String>,
+    /// The version of TLS, if there is TLS.
+    tls: Option<String>,
     /// Challenges sent.
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
@@ -93,6 +98,7 @@ impl Session {
             helo: String::new(),
             extended: false,
             user: None,
+            tls: None,
             challenges: 0,
             envelope: None,
             tally: Tally::default(),
@@ -114,12 +120,15 @@ impl Session {
         loop {
             let rest = input.get(used..).unwrap_or_default();
             let (taken, step) = match self.phase {
-                Phase::Closed => return (input.len(), Step::Close),
+                Phase::Closed | Phase::Handshake => return (input.len(), Step::Close),
                 Phase::Content { .. } => self.read_content(rest),
                 Phase::Oversize(_) => self.pass_over(rest),
                 Phase::Commands | Phase::Login(_) | Phase::Storing => self.read_line(rest),
             };
             used += taken;
+            if step == Some(Step::StartTls) {
+                return (input.len(), Step::StartTls);
+            }
             if let Some(step) = step {
                 return (used, step);
             }
@@ -156,6 +165,21 @@ impl Session {
         }
     }
 
+    /// Tells that a TLS handshake was done, and its version: after [`Step::StartTls`], or before
+    /// the first step where TLS comes before SMTP. What the client said before is forgotten (RFC
+    /// 3207 §4.2), the errors it made are not.
+    pub fn tls(&mut self, version: &str) {
+        if matches!(self.phase, Phase::Handshake | Phase::Commands) {
+            self.phase = Phase::Commands;
+            self.tls = Some(version.to_owned());
+            self.line = LineBuffer::default();
+            self.helo.clear();
+            self.extended = false;
+            self.user = None;
+            self.envelope = None;
+        }
+    }
+
     /// Puts `421 4.4.2` into the output: the client was silent for too long. The next step is
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
@@ -180,7 +204,7 @@ impl Session {
         match self.phase {
             Phase::Commands | Phase::Login(_) => self.envelope.is_some(),
             Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing => true,
-            Phase::Closed => false,
+            Phase::Handshake | Phase::Closed => false,
         }
     }
 
@@ -283,6 +307,11 @@ impl Session {
                 self.answer_attempt(&attempt);
                 return Some(Step::Attempt(attempt));
             }
+            Verdict::StartTls => {
+                self.say(&Answer::TlsReady);
+                self.phase = Phase::Handshake;
+                return Some(Step::StartTls);
+            }
             Verdict::HangUp(last_words) => {
                 self.say(&last_words);
                 self.phase = Phase::Closed;
@@ -307,24 +336,28 @@ impl Session {
 
     /// Puts an answer into the output.
     fn say(&mut self, answer: &Answer<'_>) {
-        let context = Context {
-            profile: &self.profile,
-            client: &self.client,
-        };
-        self.profile
-            .personality
-            .face()
-            .say(answer, &context, &mut self.output);
+        let mut output = mem::take(&mut self.output);
+        self.face().say(answer, &self.context(), &mut output);
+        self.output = output;
     }
 
     /// Puts a refusal into the output; true where it was one too many.
     fn refuse(&mut self, answer: &Answer<'_>) -> bool {
-        let context = Context {
+        let mut output = mem::take(&mut self.output);
+        let context = self.context();
+        let over = self
+            .face()
+            .refuse(answer, &self.tally, &context, &mut output);
+        self.output = output;
+        over
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
             profile: &self.profile,
             client: &self.client,
-        };
-        let face = self.profile.personality.face();
-        face.refuse(answer, &self.tally, &context, &mut self.output)
+            encrypted: self.tls.is_some(),
+        }
     }
 
     fn face(&self) -> &'static dyn Face {

@@ -12,6 +12,8 @@
 //! - `C: …` the client sends this line and CRLF
 //! - `T: timeout`, `T: shutdown` the shell calls that function
 //! - `S: …` the session replies with this line
+//! - `P: tls` the shell can do TLS
+//! - `H:` a TLS handshake is done
 //! - `L: MECHANISM USER PASSWORD accepted|refused` somebody tried to log in
 //! - `E: helo=… from=<…> to=<…>,<…> user=…` a message begins, with this envelope; `user` only where
 //!   there is one
@@ -31,7 +33,7 @@ use shiva::smtp::{Accept, Attempt, Client, Outcome, Pair, Profile, Secret, Sessi
 use shiva::timestamp::Timestamp;
 
 /// Raise it with every dialogue that is added: a runner that finds too few must not pass.
-const DIALOGUES: usize = 24;
+const DIALOGUES: usize = 25;
 
 enum Action {
     Say(Vec<u8>),
@@ -105,6 +107,10 @@ fn replay(name: &str, dialogue: &Dialogue) {
     {
         if let Action::Say(bytes) = action {
             input.extend_from_slice(bytes);
+            // Nothing behind it would be heard.
+            if bytes.eq_ignore_ascii_case(b"STARTTLS\r\n") {
+                pipelined.act(&Action::Say(mem::take(&mut input)), usize::MAX);
+            }
         } else {
             pipelined.act(&Action::Say(mem::take(&mut input)), usize::MAX);
             pipelined.act(action, usize::MAX);
@@ -179,6 +185,11 @@ impl<'a> Shell<'a> {
                         to.join(","),
                         user.unwrap_or_default()
                     ));
+                }
+                Step::StartTls => {
+                    self.transcript.push("H:".into());
+                    self.session.tls("TLSv1.3");
+                    return;
                 }
                 Step::Attempt(attempt) => self.transcript.push(login(&attempt)),
                 Step::Content(content) => self.content.extend_from_slice(content),
@@ -276,7 +287,7 @@ fn parse(name: &str, text: &str) -> Dialogue {
                     });
                 }
             }
-            "S" | "L" | "E" | "D" | "A" | "X" => {
+            "S" | "H" | "L" | "E" | "D" | "A" | "X" => {
                 dialogue
                     .exchanges
                     .last_mut()
@@ -299,6 +310,7 @@ fn set(profile: &mut Profile, setting: &str) {
     match setting.split_once(' ') {
         Some(("max_message_size", value)) => profile.max_message_size = value.parse().unwrap(),
         Some(("max_recipients", value)) => profile.max_recipients = value.parse().unwrap(),
+        None if setting == "tls" => profile.tls = true,
         Some(("auth", "required")) => profile.auth.required = true,
         Some(("auth", "any")) => profile.auth.accept = Accept::Any,
         Some(("auth", "none")) => profile.auth.accept = Accept::None,

@@ -39,6 +39,15 @@ impl Personality {
 pub(super) struct Context<'a> {
     pub profile: &'a Profile,
     pub client: &'a Client,
+    /// Whether the session is encrypted.
+    pub encrypted: bool,
+}
+
+impl Context<'_> {
+    /// Whether STARTTLS is offered.
+    pub(super) fn offers_tls(&self) -> bool {
+        self.profile.tls && !self.encrypted
+    }
 }
 
 /// What a session has seen too much of.

@@ -52,8 +52,8 @@ impl Face for Postfix {
     }
 }
 
-/// What EHLO lists, in Postfix's order (RFC 5321 §4.1.1.1; RFC 2920, 1870, 1985, 2034, 6152,
-/// 3461, 6531).
+/// What EHLO lists, in Postfix's order (RFC 5321 §4.1.1.1; RFC 2920, 1870, 1985, 3207, 4954,
+/// 2034, 6152, 3461, 6531).
 fn offers(context: &Context<'_>) -> Vec<String> {
     let profile = context.profile;
     let mut offers = vec![
@@ -62,6 +62,9 @@ fn offers(context: &Context<'_>) -> Vec<String> {
         format!("SIZE {}", profile.max_message_size),
     ];
     offers.extend(["VRFY", "ETRN"].map(str::to_owned));
+    if context.offers_tls() {
+        offers.push("STARTTLS".into());
+    }
     if profile.auth.offered() {
         offers.push(format!("AUTH {}", mechanisms()));
     }
@@ -127,6 +130,8 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::AuthCancelled => "501 5.7.0 Authentication aborted",
         Answer::LoggedIn => "235 2.7.0 Authentication successful",
         Answer::NeedAuth => "530 5.7.0 Authentication required",
+        Answer::TlsReady => "220 2.0.0 Ready to start TLS",
+        Answer::TlsAlready => "554 5.5.1 Error: TLS already active",
         Answer::TlsRefused => "502 5.5.1 Error: command not implemented",
         Answer::BdatRefused(_) => "521 5.5.1 Error: command not implemented",
 

@@ -34,7 +34,9 @@ impl Session {
             Verb::Quit => Verdict::HangUp(Answer::Bye),
             Verb::Auth => self.auth(command),
             Verb::Starttls if !bare => refuse(Answer::Arguments(Verb::Starttls)),
-            Verb::Starttls => refuse(Answer::TlsRefused),
+            Verb::Starttls if self.tls.is_some() => refuse(Answer::TlsAlready),
+            Verb::Starttls if !self.profile.tls => refuse(Answer::TlsRefused),
+            Verb::Starttls => Verdict::StartTls,
             // Its content would follow unasked and be read as commands.
             Verb::Bdat => Verdict::HangUp(Answer::BdatRefused(command.text())),
             Verb::Etrn if bare => refuse(Answer::EtrnSyntax),
@@ -115,6 +117,7 @@ impl Session {
             Some(envelope) => Verdict::Begin(Transaction {
                 helo: self.helo.clone(),
                 user: self.user.clone(),
+                tls: self.tls.clone(),
                 ..envelope
             }),
         }

@@ -69,6 +69,7 @@ fn a_message_goes_by_in_steps() {
         declared_size: Some(5),
         eight_bit: true,
         user: None,
+        tls: None,
     };
     assert_eq!(step, Step::Begin(expected));
     assert_eq!(session.step(&input[34..]), (5, Step::Content(b".x\r\n")));
@@ -260,6 +261,78 @@ fn no_two_challenges_are_the_same() {
     }
 }
 
+/// A session that can do TLS and lets anybody log in.
+fn tls_session() -> Session {
+    let mut session = open_session();
+    Arc::make_mut(&mut session.profile).tls = true;
+    session
+}
+
+#[test]
+fn what_came_before_the_handshake_is_forgotten() {
+    let mut session = tls_session();
+    let (_, replies) = say(&mut session, b"EHLO before\r\n");
+    assert!(replies.contains("250-STARTTLS\r\n"), "{replies}");
+    say(&mut session, b"AUTH PLAIN AGEAYg==\r\n");
+    say(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    let (step, replies) = say(&mut session, b"STARTTLS\r\n");
+    assert_eq!(step, Step::StartTls);
+    assert_eq!(replies, "220 2.0.0 Ready to start TLS\r\n");
+    assert!(!session.in_transaction());
+
+    session.tls("TLSv1.3");
+    assert_eq!(session.helo(), "");
+    assert_eq!(session.output(), b"");
+    let (_, replies) = say(&mut session, b"DATA\r\nSTARTTLS\r\nEHLO after\r\n");
+    assert!(replies.starts_with("503 5.5.1 "), "{replies}");
+    assert!(
+        replies.contains("\r\n554 5.5.1 Error: TLS already active\r\n"),
+        "{replies}"
+    );
+    assert!(!replies.contains("STARTTLS"), "{replies}");
+    let (step, replies) = say(&mut session, b"AUTH PLAIN AGEAYg==\r\n");
+    assert!(matches!(step, Step::Attempt(_)), "{replies}");
+    say(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    let (step, _) = say(&mut session, b"DATA\r\n");
+    let Step::Begin(transaction) = step else {
+        panic!("{step:?}")
+    };
+    assert_eq!(transaction.helo, "after");
+    assert_eq!(transaction.tls.as_deref(), Some("TLSv1.3"));
+    assert_eq!(transaction.user.as_deref(), Some("a"));
+}
+
+/// CVE-2011-0411: commands that were sent in the clear must not be done within TLS.
+#[test]
+fn what_follows_starttls_in_a_read_is_thrown_away() {
+    let injected = b"STARTTLS\r\nMAIL FROM:<evil@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nNOO";
+    for cut in 1..injected.len() {
+        let mut session = tls_session();
+        let (first, second) = injected.split_at(cut);
+        let early = say(&mut session, first).0 == Step::StartTls;
+        let step = say(&mut session, second).0;
+        // Read before the handshake or after it, it is the shell's fault if it comes here.
+        assert_eq!(step, if early { Step::Close } else { Step::StartTls });
+        session.tls("TLSv1.3");
+        assert!(!session.in_transaction());
+        let (_, replies) = say(&mut session, b"P\r\nDATA\r\n");
+        let expected = "500 5.5.2 Error: command not recognized\r\n\
+                        503 5.5.1 Error: need RCPT command\r\n";
+        assert_eq!(replies, expected);
+    }
+}
+
+#[test]
+fn without_a_handshake_nothing_more_is_heard() {
+    let mut session = tls_session();
+    say(&mut session, b"STARTTLS\r\n");
+    assert_eq!(say(&mut session, b"NOOP\r\n"), (Step::Close, String::new()));
+    let mut implicit = tls_session();
+    implicit.tls("TLSv1.2");
+    let (_, replies) = say(&mut implicit, b"EHLO x\r\n");
+    assert!(!replies.contains("STARTTLS"), "{replies}");
+}
+
 /// Drives a session to the end of `stream`, cut into pieces of `sizes`; returns all replies, all
 /// content and names of users, and whether it closed.
 fn drive(stream: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, bool) {
@@ -281,6 +354,7 @@ fn drive(stream: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, bool) {
                     content.clear();
                 }
                 Step::Content(slice) => content.extend_from_slice(slice),
+                Step::StartTls => panic!("TLS was not offered"),
                 Step::Attempt(attempt) => content.extend(attempt.user),
                 Step::Abandon => content.clear(),
                 Step::End => session.finish(Outcome::Kept {
