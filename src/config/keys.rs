@@ -76,9 +76,12 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
 use Kind::{Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, Text};
 
 const PORT: Kind = Integer(1, 65_535);
+const COUNT: Kind = Integer(1, 1_000_000);
+/// At most a day.
+const SECONDS: Kind = Integer(1, 86_400);
 const PERCENT: Kind = Integer(1, 100);
 
-/// The table. Sizes in bytes, times in minutes, similarities in points of an ssdeep score.
+/// The table. Sizes in bytes, times in minutes or, at the receiver, in seconds, similarities in points of an ssdeep score.
 pub const KEYS: &[Key] = &[
     key("global", "queuepath", Path, "/var/lib/shiva/queue"),
     key("global", "log", Choice(&["stderr", "syslog"]), "stderr"),
@@ -92,6 +95,25 @@ pub const KEYS: &[Key] = &[
         Integer(65_536, 100 << 20),
         "26214400",
     ),
+    key("receiver", "maxsessions", COUNT, "1000"),
+    key("receiver", "maxsessionsperaddress", COUNT, "50"),
+    key("receiver", "maxmessages", COUNT, "10000"),
+    key("receiver", "maxrecipients", Integer(1, 10_000), "1000"),
+    key("receiver", "maxcommands", COUNT, "1000"),
+    key("receiver", "maxerrors", COUNT, "100"),
+    key("receiver", "maxline", Integer(512, 65_536), "2048"),
+    key("receiver", "idletimeout", SECONDS, "300"),
+    key("receiver", "commandtimeout", SECONDS, "600"),
+    key("receiver", "datatimeout", SECONDS, "3600"),
+    key("receiver", "minrate", Integer(0, 1_000_000), "10"),
+    key("receiver", "minrategrace", SECONDS, "60"),
+    key(
+        "receiver",
+        "maxmemory",
+        Integer(1 << 20, 1 << 40),
+        "268435456",
+    ),
+    key("receiver", "mindiskfree", Integer(0, 1 << 50), "104857600"),
     key("receiver", "authenabled", Bool, "False"),
     key("receiver", "smtpuser", List, ""),
     key("receiver", "smtppasswd", List, ""),

@@ -1,9 +1,11 @@
 //! `[receiver]`, typed: where the receiver listens, and as what.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::values::Values;
-use crate::smtp::Auth;
+use crate::receiver::Limits;
+use crate::smtp::{self, Auth};
 
 /// `[receiver]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,12 @@ pub struct Receiver {
     pub maxmessagesize: u64,
     /// Where sessions are recorded, if they are.
     pub sessionlog: Option<PathBuf>,
+    /// Most recipients of a message.
+    pub maxrecipients: usize,
+    /// What one session may do.
+    pub session: smtp::Limits,
+    /// What is borne from all clients and from one.
+    pub limits: Limits,
     /// Who may log in, and who must.
     pub auth: Auth,
 }
@@ -32,8 +40,40 @@ impl Receiver {
             sensorname: values.text("receiver", "sensorname").to_owned(),
             hostname,
             maxmessagesize: values.integer("receiver", "maxmessagesize"),
+            maxrecipients: size(values, "maxrecipients"),
+            session: session(values),
+            limits: limits(values),
             sessionlog: values.path_or_none("receiver", "sessionlog"),
             auth,
         }
     }
+}
+
+fn session(values: &Values) -> smtp::Limits {
+    let count = |name| u32::try_from(values.integer("receiver", name)).unwrap_or(u32::MAX);
+    smtp::Limits {
+        line: size(values, "maxline"),
+        commands: count("maxcommands"),
+        errors: count("maxerrors"),
+        messages: count("maxmessages"),
+    }
+}
+
+fn limits(values: &Values) -> Limits {
+    let seconds = |name| Duration::from_secs(values.integer("receiver", name));
+    Limits {
+        sessions: size(values, "maxsessions"),
+        sessions_per_address: size(values, "maxsessionsperaddress"),
+        idle: seconds("idletimeout"),
+        command: seconds("commandtimeout"),
+        data: seconds("datatimeout"),
+        rate: values.integer("receiver", "minrate"),
+        rate_grace: seconds("minrategrace"),
+        memory: size(values, "maxmemory"),
+        disk_free: values.integer("receiver", "mindiskfree"),
+    }
+}
+
+fn size(values: &Values, name: &'static str) -> usize {
+    usize::try_from(values.integer("receiver", name)).unwrap_or(usize::MAX)
 }

@@ -82,6 +82,13 @@ impl Incoming {
     pub fn flush(&mut self) {
         self.streamed = true;
         self.write_buffer();
+        // A message that is slow in coming holds no memory meanwhile.
+        self.buffer = Vec::new();
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
     }
 
     fn write_buffer(&mut self) {

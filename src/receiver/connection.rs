@@ -9,26 +9,19 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::counters::Counters;
+use super::guests::Guest;
+use super::limits::Doing;
 use super::party::Party;
-use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED, SessionLog};
+use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED};
+use super::shared::{Settings, Shared};
 use crate::envelope::Envelope;
 use crate::queue::Incoming;
 use crate::queue::spool::{Handle, SpoolError};
-use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
+use crate::smtp::{Met, Outcome, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
-
-/// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
-const IDLE: Duration = Duration::from_secs(300);
-
-/// How long a client may take over one command line, however it drips in.
-const COMMAND: Duration = Duration::from_secs(600);
-
-/// How long a client may take over one message.
-const MESSAGE: Duration = Duration::from_secs(3600);
 
 /// How long a client may take to read a reply.
 const WRITE: Duration = Duration::from_secs(60);
@@ -36,38 +29,29 @@ const WRITE: Duration = Duration::from_secs(60);
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
 
-/// What connections share.
-pub struct Shared {
-    /// How the session presents itself, and its limits.
-    pub profile: Arc<Profile>,
-    /// The sensor's name.
-    pub sensor: String,
-    /// The way into the queue.
-    pub spool: Handle,
-    /// What was taken.
-    pub counters: Counters,
-    /// Where sessions are recorded.
-    pub log: SessionLog,
-    /// One permit for each session.
-    pub sessions: Arc<Semaphore>,
-    /// True when the receiver shuts down.
-    pub stopping: watch::Receiver<bool>,
-}
-
 /// Serves one client until either side ends it.
-pub async fn serve(stream: TcpStream, party: Party, shared: &Shared) {
+pub async fn serve(
+    stream: TcpStream,
+    party: Party,
+    guest: Guest,
+    settings: Arc<Settings>,
+    shared: &Shared,
+) {
     let _ = stream.set_nodelay(true);
     shared.counters.session();
     shared.log.record(&party, &Event::Connect);
     let now = Instant::now();
     let mut connection = Connection {
         stream,
-        session: Session::new(Arc::clone(&shared.profile), party.client()),
+        session: Session::new(Arc::clone(&settings.profile), party.client()),
+        settings,
         shared,
         party,
+        guest,
         message: None,
         totals: Closed::default(),
         began: now,
+        doing: Doing::Command,
         progress: now,
     };
     // A client that vanishes is no event for the log: there are thousands.
@@ -77,12 +61,15 @@ pub async fn serve(stream: TcpStream, party: Party, shared: &Shared) {
 struct Connection<'a> {
     stream: TcpStream,
     session: Session,
+    settings: Arc<Settings>,
     shared: &'a Shared,
     party: Party,
+    guest: Guest,
     message: Option<Message>,
     totals: Closed,
     began: Instant,
-    /// When the client last finished something: a command, a message.
+    /// What the client is at, and since when: since it was last answered.
+    doing: Doing,
     progress: Instant,
 }
 
@@ -106,15 +93,18 @@ impl Connection<'_> {
     async fn run(&mut self) -> std::io::Result<()> {
         let mut buffer = vec![0; READ];
         loop {
-            if !self.session.output().is_empty() {
-                self.progress = Instant::now();
-            }
+            self.take_stock();
             self.write_replies().await?;
             let read = match self.read(&mut buffer).await {
                 Wait::Bytes(0) => return Ok(()),
                 Wait::Bytes(read) => read,
                 Wait::Over => return self.write_replies().await,
             };
+            if let Doing::Message(bytes) = &mut self.doing {
+                *bytes += read as u64;
+            }
+            let shortage = self.shared.shortage(&self.settings.limits);
+            self.session.set_shortage(shortage);
             let mut input = buffer.get(..read).unwrap_or_default();
             loop {
                 let (used, step) = self.session.step(input);
@@ -135,9 +125,33 @@ impl Connection<'_> {
                         self.session.finish(outcome);
                     }
                     // Without TLS in the profile it is never asked for.
-                    Step::StartTls | Step::Close => return self.write_replies().await,
+                    Step::StartTls | Step::Close => {
+                        self.take_stock();
+                        return self.write_replies().await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Between two reads: what the client is at, what the session holds, which limits it met.
+    fn take_stock(&mut self) {
+        if !self.session.output().is_empty() {
+            self.progress = Instant::now();
+            self.doing = match self.message {
+                Some(_) => Doing::Message(0),
+                None => Doing::Command,
+            };
+        }
+        let message = self
+            .message
+            .as_ref()
+            .and_then(|message| message.incoming.as_ref());
+        let buffered = message.map_or(0, Incoming::held);
+        self.guest.holds(self.session.held() + buffered);
+        let met = std::mem::take(self.session.met());
+        if met != Met::default() {
+            self.shared.counters.met(met);
         }
     }
 
@@ -158,12 +172,8 @@ impl Connection<'_> {
     /// no transaction is open.
     async fn read(&mut self, buffer: &mut [u8]) -> Wait {
         let mut stopping = self.shared.stopping.clone();
-        let limit = if self.message.is_some() {
-            MESSAGE
-        } else {
-            COMMAND
-        };
-        let patience = IDLE.min(limit.saturating_sub(self.progress.elapsed()));
+        let limits = &self.settings.limits;
+        let patience = limits.patience(self.doing, self.progress.elapsed());
         loop {
             if *stopping.borrow_and_update() && !self.session.in_transaction() {
                 self.session.shutdown();
@@ -174,6 +184,7 @@ impl Connection<'_> {
                 read = timeout(patience, self.stream.read(buffer)) => match read {
                     Ok(read) => return Wait::Bytes(read.unwrap_or(0)),
                     Err(_) => {
+                        self.shared.counters.timed_out();
                         self.session.timeout();
                         return Wait::Over;
                     }
@@ -236,7 +247,8 @@ impl Connection<'_> {
         };
         message.mail.size += bytes.len() as u64;
         if let Some(mut incoming) = message.incoming.take() {
-            if incoming.push(bytes) {
+            let memory = self.shared.guests.memory();
+            if incoming.push(bytes) || self.settings.limits.is_memory_full(memory) {
                 message.incoming = flushed(incoming).await;
             } else {
                 message.incoming = Some(incoming);

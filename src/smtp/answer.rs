@@ -133,6 +133,8 @@ pub(super) enum Answer<'a> {
 
     /// The session has gone on for too long without a message.
     TooManyCommands,
+    /// The session has sent as many messages as one may.
+    TooManyMessages,
     /// The client was silent for too long.
     Timeout,
     /// The service stops.

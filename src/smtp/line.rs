@@ -35,6 +35,11 @@ pub(super) struct LineBuffer {
 }
 
 impl LineBuffer {
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Takes bytes from `input` up to the first LF; returns how many, and what they made. A line
     /// of more than `limit` bytes is too long.
     pub(super) fn next<'a>(&'a mut self, input: &'a [u8], limit: usize) -> (usize, Line<'a>) {

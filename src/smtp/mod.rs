@@ -14,7 +14,7 @@
 //! # Guarantees
 //!
 //! - No byte sequence makes it panic, and memory is bounded whatever a client sends: one partial
-//!   line of [`MAX_LINE`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most [`Profile::max_recipients`] addresses each shorter than a
+//!   line of [`Limits::line`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most [`Profile::max_recipients`] addresses each shorter than a
 //!   line, and replies to the input of one `step` call. Message content is handed on as slices of
 //!   the input and never kept.
 //! - Replies do not depend on how the input was cut into reads.
@@ -25,8 +25,8 @@
 //!   characters: what was not valid is replaced by U+FFFD.
 //! - Nothing that came before a TLS handshake is done after it: what follows STARTTLS in one read
 //!   is thrown away (CVE-2011-0411), and what the session knew is forgotten (RFC 3207 §4.2).
-//! - A session ends by itself: after as many errors as the server it plays bears, or after
-//!   [`MAX_COMMANDS`] commands that led to no message, it asks for [`Step::Close`].
+//! - A session ends by itself: after as many errors as the server it plays bears, or after more than
+//!   [`Limits`] allow, it asks for [`Step::Close`].
 //!
 //! # Where it is not the server that it plays
 //!
@@ -46,6 +46,7 @@ mod answer;
 mod auth;
 mod command;
 pub mod data;
+mod limits;
 mod line;
 mod path;
 mod personality;
@@ -54,6 +55,7 @@ mod session;
 use std::net::IpAddr;
 
 pub use auth::{Accept, Attempt, Auth, MAX_USER, Mechanism, Pair, Secret};
+pub use limits::{Limits, Met, Shortage};
 pub use line::MAX_LINE;
 pub use personality::Personality;
 pub use session::{MAX_COMMANDS, MAX_RESPONSE, Session};
@@ -68,13 +70,15 @@ pub struct Profile {
     /// Largest message in bytes, counted after dot-unstuffing; offered as SIZE (RFC 1870).
     pub max_message_size: u64,
     /// Most recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100 at least). Bounds the
-    /// memory of a session: each recipient can take a little less than [`MAX_LINE`] bytes, or
+    /// memory of a session: each recipient can take a little less than [`Limits::line`] bytes, or
     /// three times that where it is not UTF-8.
     pub max_recipients: usize,
     /// Which server is played.
     pub personality: Personality,
     /// Who may log in, and who must.
     pub auth: Auth,
+    /// How much of a session is borne.
+    pub limits: Limits,
     /// Whether the shell can do TLS, so that STARTTLS can be offered (RFC 3207).
     pub tls: bool,
 }

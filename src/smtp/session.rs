@@ -5,10 +5,11 @@
 //! the end of data, then waits for [`Session::finish`] to be told what became of the message.
 //!
 //! Limits that end the session: the errors that its face bears, which a stored message sets back
-//! to zero, and [`MAX_COMMANDS`], which a started message does. Limits that end a message: the profile's
+//! to zero, and those of [`Limits`](super::Limits). Limits that end a message: the profile's
 //! `max_message_size` and `max_recipients`.
 
 mod authentication;
+mod bounds;
 mod commands;
 
 use std::mem;
@@ -18,12 +19,13 @@ use super::answer::Answer;
 use super::auth::{Attempt, Exchange};
 use super::command::Command;
 use super::data::{DataReader, Event};
-use super::line::{Line, LineBuffer, MAX_LINE};
+use super::limits::{Met, Shortage};
+use super::line::{Line, LineBuffer};
 use super::personality::{Context, Face, Tally};
 use super::{Client, Outcome, Profile, Step, Transaction};
 
-/// Commands without a DATA between them after which a session is closed. Recipients that were
-/// accepted do not count, they are bounded by [`Profile::max_recipients`].
+/// Commands without a DATA between them after which a session is closed, unless
+/// [`Limits::commands`](super::Limits::commands) says otherwise.
 pub const MAX_COMMANDS: u32 = 1000;
 
 /// Longest response within AUTH in bytes, line end included (RFC 4954 §4).
@@ -83,6 +85,10 @@ pub struct Session {
     envelope: Option<Transaction>,
     tally: Tally,
     commands: u32,
+    errors: u32,
+    messages: u32,
+    shortage: Option<Shortage>,
+    met: Met,
 }
 
 impl Session {
@@ -103,6 +109,10 @@ impl Session {
             envelope: None,
             tally: Tally::default(),
             commands: 0,
+            errors: 0,
+            messages: 0,
+            shortage: None,
+            met: Met::default(),
         };
         session.say(&Answer::Greeting);
         session
@@ -155,6 +165,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Commands;
+        self.count_message(&outcome);
         match outcome {
             Outcome::Kept { queue_id } => {
                 self.tally.errors = 0;
@@ -216,7 +227,7 @@ impl Session {
     fn read_line<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
         let limit = match self.phase {
             Phase::Login(_) => MAX_RESPONSE,
-            _ => MAX_LINE,
+            _ => self.profile.limits.line,
         };
         // The line may be lent from the buffer, which therefore leaves the session for a moment.
         let mut buffer = mem::take(&mut self.line);
@@ -224,6 +235,7 @@ impl Session {
         let step = match line {
             Line::Partial => Some(Step::Read),
             Line::TooLong => {
+                self.met.lines += 1;
                 let answer = match mem::replace(&mut self.phase, Phase::Commands) {
                     Phase::Login(_) => Answer::ResponseTooLong,
                     _ => Answer::LineTooLong,
@@ -262,6 +274,7 @@ impl Session {
             Event::Content(content) => {
                 *size = size.saturating_add(content.len() as u64);
                 if *size > self.profile.max_message_size {
+                    self.met.sizes += 1;
                     self.phase = Phase::Oversize(reader.clone());
                     Step::Abandon
                 } else {
@@ -298,8 +311,9 @@ impl Session {
             Verdict::Accepted => {}
             Verdict::Refused(refusal) => {
                 self.tally.errors += 1;
-                if self.refuse(&refusal) {
-                    self.phase = Phase::Closed;
+                let over = self.refuse(&refusal);
+                self.count_error(over);
+                if matches!(self.phase, Phase::Closed) {
                     return None;
                 }
             }
@@ -324,14 +338,16 @@ impl Session {
                     size: 0,
                 };
                 self.commands = 0;
+                self.messages += 1;
                 return Some(Step::Begin(transaction));
             }
         }
-        if self.commands >= MAX_COMMANDS {
-            self.say(&Answer::TooManyCommands);
-            self.phase = Phase::Closed;
-        }
+        self.bound_commands();
         None
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
     }
 
     /// Puts an answer into the output.

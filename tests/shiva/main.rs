@@ -22,6 +22,7 @@ mod mariadb_site;
 mod message;
 mod notices;
 mod programs;
+mod receiver_limits;
 mod relay_delivery;
 mod relay_exim;
 mod relay_host;

@@ -290,6 +290,16 @@ impl Client {
         client
     }
 
+    /// The connection itself, for another thread.
+    pub fn stream(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
+    /// Closes the connection for whoever has it.
+    pub fn close(&self) {
+        let _ = self.reader.get_ref().shutdown(std::net::Shutdown::Both);
+    }
+
     /// Sends bytes; false when the other side is gone.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.reader.get_mut().write_all(bytes).is_ok()

@@ -90,6 +90,11 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::TooManyCommands => return format!("421 4.7.0 {host} Error: too many errors"),
         Answer::Timeout => return format!("421 4.4.2 {host} Error: timeout exceeded"),
         Answer::Shutdown => return format!("421 4.3.2 {host} Service shutting down"),
+        // Postfix counts by address and minute, and would say 450; we end the session.
+        Answer::TooManyMessages => {
+            let address = context.client.address;
+            return format!("421 4.7.0 {host} Error: too much mail from {address}");
+        }
         Answer::Busy => {
             let address = context.client.address;
             return format!("421 4.7.0 {host} Error: too many connections from {address}");

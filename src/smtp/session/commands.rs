@@ -73,6 +73,11 @@ impl Session {
             Ok(sender) => sender,
             Err(refusal) => return refuse(refusal),
         };
+        match self.no_message() {
+            Some((last_words, true)) => return Verdict::HangUp(last_words),
+            Some((answer, false)) => return refuse(answer),
+            None => {}
+        }
         if sender.size > Some(self.profile.max_message_size) {
             return refuse(Answer::SizeOverLimit);
         }
@@ -86,19 +91,25 @@ impl Session {
     }
 
     fn rcpt<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
-        let Some(envelope) = &mut self.envelope else {
+        let Some(there_are) = self
+            .envelope
+            .as_ref()
+            .map(|envelope| envelope.rcpt_to.len())
+        else {
             return refuse(Answer::NeedMail);
         };
         let recipient = match command.recipient() {
             Ok(recipient) => recipient,
             Err(refusal) => return refuse(refusal),
         };
-        if envelope.rcpt_to.len() >= self.profile.max_recipients {
+        if let Some(answer) = self.no_recipient(there_are) {
             // Not an error: the client is to send the message now and the rest in another.
             self.commands += 1;
-            return self.accept(Answer::TooManyRecipients);
+            return self.accept(answer);
         }
-        envelope.rcpt_to.push(recipient.address);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.rcpt_to.push(recipient.address);
+        }
         self.accept(Answer::RecipientOk(recipient.path))
     }
 
