@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
     key("receiver", "listenport", PORT, "25"),
     key("receiver", "sensorname", Text, "shiva"),
     key("receiver", "hostname", Text, ""),
+    key("receiver", "personality", Choice(&["postfix"]), "postfix"),
     key(
         "receiver",
         "maxmessagesize",

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::sameness::Rule;
-use crate::smtp::Auth;
+use crate::smtp::{Auth, Personality};
 use crate::store::mysql;
 use dialect::Document;
 pub use notification::Notification;
@@ -82,6 +82,8 @@ pub struct Receiver {
     pub sensorname: String,
     /// The name the SMTP greeting gives.
     pub hostname: String,
+    /// The mail server that is played.
+    pub personality: Personality,
     /// Largest message taken, in bytes.
     pub maxmessagesize: u64,
     /// Who may log in, and who must.
@@ -253,6 +255,8 @@ impl Config {
                 listenport: u16::try_from(integer("receiver", "listenport")).unwrap_or(0),
                 sensorname: values.text("receiver", "sensorname").to_owned(),
                 hostname,
+                personality: Personality::named(values.text("receiver", "personality"))
+                    .unwrap_or_default(),
                 maxmessagesize: integer("receiver", "maxmessagesize"),
                 auth,
             },

@@ -16,9 +16,9 @@ use tokio::time::timeout;
 
 use super::counters::Counters;
 use crate::envelope::Envelope;
-use crate::queue::Incoming;
 use crate::queue::spool::Handle;
-use crate::smtp::{Client, Outcome, Profile, Session, Step, Transaction};
+use crate::queue::{Incoming, Ticket};
+use crate::smtp::{Client, MessageId, Outcome, Profile, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
@@ -244,9 +244,9 @@ impl Connection<'_> {
         let commit = Box::new(move |result| drop(answer.send(result)));
         self.shared.spool.commit(incoming, commit);
         match answered.await {
-            Ok(Ok(queue_id)) => {
+            Ok(Ok(Ticket { at, number })) => {
                 self.shared.counters.kept(self.size);
-                Outcome::Kept { queue_id }
+                Outcome::Kept(MessageId { at, number })
             }
             Ok(Err(_)) => {
                 // Whatever the file system refuses may succeed later: 452 (promise 1).

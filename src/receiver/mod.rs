@@ -134,6 +134,7 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
             hostname: config.receiver.hostname.clone(),
             max_message_size: config.receiver.maxmessagesize,
             max_recipients: MAX_RECIPIENTS,
+            personality: config.receiver.personality,
             auth: config.receiver.auth.clone(),
             ..Profile::default()
         }),

@@ -1,8 +1,10 @@
 //! The tests that see SHIVA from outside its modules: one binary, a module for each topic.
 
 mod ctph_is_libfuzzy;
+mod dialogue;
 mod disk_full;
 mod documents;
+mod dovecot;
 mod durability;
 mod end_to_end;
 mod exactly_once;
@@ -21,6 +23,7 @@ mod programs;
 mod relay_host;
 mod relaying;
 mod rig;
+mod same_face;
 mod shared_messages;
 mod smtp_golden;
 mod store_relaying;

@@ -10,7 +10,7 @@ use crate::smtp::path;
 
 impl Session {
     pub(super) fn auth<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
-        let habits = self.face().habits();
+        let habits = self.face.habits();
         if !self.profile.auth.offered() || habits.auth_after_ehlo && !self.extended {
             return refuse(Answer::AuthRefused);
         }
@@ -84,8 +84,7 @@ impl Session {
             self.say(&Answer::LoggedIn);
             return;
         }
-        self.tally.errors += 1;
-        if self.refuse(&Answer::LoginFailed(attempt.mechanism)) {
+        if self.refuse(&Answer::LoginFailed) {
             self.phase = Phase::Closed;
         }
     }
