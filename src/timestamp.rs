@@ -18,6 +18,9 @@ const RFC3339_SECONDS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 const DATETIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const RFC5322: &[BorrowedFormatItem<'static>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
+);
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
 /// The first second of the year 0 and the last of the year 9999, in seconds since the epoch.
@@ -91,6 +94,11 @@ impl Timestamp {
     /// `YYYY-MM-DD HH:MM:SS`, the `datetime` of the tables.
     pub fn datetime(self) -> String {
         self.format(DATETIME)
+    }
+
+    /// `Tue, 14 Nov 2023 22:13:20`, as a mail server says it; the zone is for the caller to add.
+    pub fn rfc5322(self) -> String {
+        self.format(RFC5322)
     }
 
     /// `YYYY-MM-DD`.

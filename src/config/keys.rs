@@ -80,7 +80,12 @@ pub const KEYS: &[Key] = &[
     key("receiver", "listenport", PORT, "25"),
     key("receiver", "sensorname", Text, "shiva"),
     key("receiver", "hostname", Text, ""),
-    key("receiver", "personality", Choice(&["postfix"]), "postfix"),
+    key(
+        "receiver",
+        "personality",
+        Choice(&["postfix", "exim"]),
+        "postfix",
+    ),
     key(
         "receiver",
         "maxmessagesize",

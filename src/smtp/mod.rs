@@ -97,6 +97,8 @@ pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
     let context = personality::Context {
         profile,
         client,
+        helo: "",
+        extended: false,
         encrypted: false,
     };
     let mut face = profile.personality.face();

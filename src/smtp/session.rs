@@ -319,6 +319,8 @@ impl Session {
         let context = Context {
             profile: &self.profile,
             client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
             encrypted: self.tls.is_some(),
         };
         self.face.say(answer, &context, &mut self.output);
@@ -329,6 +331,8 @@ impl Session {
         let context = Context {
             profile: &self.profile,
             client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
             encrypted: self.tls.is_some(),
         };
         self.face.refuse(answer, &context, &mut self.output)

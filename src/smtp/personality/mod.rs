@@ -13,6 +13,7 @@
 //! A reply never carries a stranger's bytes as they came: [`echo`] bounds them and takes control
 //! characters out, so that no reply can hold a second line.
 
+mod exim;
 mod postfix;
 
 use std::fmt::Debug;
@@ -28,11 +29,16 @@ pub enum Personality {
     /// Postfix 3.7.
     #[default]
     Postfix,
+    /// Exim 4.96.
+    Exim,
 }
 
 impl Personality {
     /// All of them, with the names that the configuration knows them by.
-    pub const NAMED: [(&'static str, Personality); 1] = [("postfix", Personality::Postfix)];
+    pub const NAMED: [(&'static str, Personality); 2] = [
+        ("postfix", Personality::Postfix),
+        ("exim", Personality::Exim),
+    ];
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Personality> {
@@ -44,6 +50,7 @@ impl Personality {
     pub fn queue_id(self, id: &MessageId) -> String {
         match self {
             Personality::Postfix => postfix::queue_id(id),
+            Personality::Exim => exim::queue_id(id),
         }
     }
 
@@ -51,6 +58,7 @@ impl Personality {
     pub(super) fn face(self) -> Box<dyn Face + Send> {
         match self {
             Personality::Postfix => Box::<postfix::Postfix>::default(),
+            Personality::Exim => Box::<exim::Exim>::default(),
         }
     }
 }
@@ -60,6 +68,10 @@ impl Personality {
 pub(super) struct Context<'a> {
     pub profile: &'a Profile,
     pub client: &'a Client,
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// Whether it said EHLO.
+    pub extended: bool,
     /// Whether the session is encrypted.
     pub encrypted: bool,
 }
@@ -82,6 +94,8 @@ pub(super) struct Habits {
     pub size_is_number: bool,
     /// AUTH counts as offered only after EHLO.
     pub auth_after_ehlo: bool,
+    /// AUTH is told that somebody is logged in rather than that there is a transaction.
+    pub login_before_transaction: bool,
     /// A response that comes with AUTH CRAM-MD5, where there is nothing to respond to yet, is
     /// passed over and not refused.
     pub passes_over_early_response: bool,

@@ -28,6 +28,7 @@ impl Face for Postfix {
             needs_name: true,
             size_is_number: true,
             auth_after_ehlo: false,
+            login_before_transaction: false,
             passes_over_early_response: true,
             bdat_ends: true,
             wants_utf8: true,

@@ -14,11 +14,13 @@ impl Session {
         if !self.profile.auth.offered() || habits.auth_after_ehlo && !self.extended {
             return refuse(Answer::AuthRefused);
         }
-        if self.envelope.is_some() {
-            return refuse(Answer::AuthInTransaction);
-        }
-        if self.user.is_some() {
-            return refuse(Answer::AlreadyLoggedIn);
+        match (self.user.is_some(), self.envelope.is_some()) {
+            (true, true) if !habits.login_before_transaction => {
+                return refuse(Answer::AuthInTransaction);
+            }
+            (true, _) => return refuse(Answer::AlreadyLoggedIn),
+            (false, true) => return refuse(Answer::AuthInTransaction),
+            (false, false) => {}
         }
         let end = command
             .arguments
