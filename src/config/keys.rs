@@ -91,6 +91,12 @@ pub const KEYS: &[Key] = &[
     key("receiver", "hostname", Text, ""),
     key(
         "receiver",
+        "personality",
+        Choice(&["postfix", "exim"]),
+        "postfix",
+    ),
+    key(
+        "receiver",
         "maxmessagesize",
         Integer(65_536, 100 << 20),
         "26214400",

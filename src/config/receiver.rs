@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::values::Values;
 use crate::receiver::Limits;
-use crate::smtp::{self, Auth};
+use crate::smtp::{self, Auth, Personality};
 
 /// `[receiver]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Receiver {
     pub sensorname: String,
     /// The name the SMTP greeting gives.
     pub hostname: String,
+    /// The mail server that is played.
+    pub personality: Personality,
     /// Largest message taken, in bytes.
     pub maxmessagesize: u64,
     /// Where sessions are recorded, if they are.
@@ -39,6 +41,8 @@ impl Receiver {
             listenport: values.ports("receiver", "listenport"),
             sensorname: values.text("receiver", "sensorname").to_owned(),
             hostname,
+            personality: Personality::named(values.text("receiver", "personality"))
+                .unwrap_or_default(),
             maxmessagesize: values.integer("receiver", "maxmessagesize"),
             maxrecipients: size(values, "maxrecipients"),
             session: session(values),

@@ -22,7 +22,7 @@ use crate::analyzer::worker::FILE_MAX;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::queue::spool::Handle;
-use crate::queue::{Form, Incoming, Maildir, Origin, QueueName, Spool, SpoolError};
+use crate::queue::{Form, Incoming, Maildir, Origin, QueueName, Spool, SpoolError, Ticket};
 use crate::timestamp::Timestamp;
 
 /// Messages on their way into the queue at once.
@@ -112,7 +112,7 @@ fn is_reason(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "reason") && path.with_extension("eml").exists()
 }
 
-type Answer = Result<String, SpoolError>;
+type Answer = Result<Ticket, SpoolError>;
 
 struct Import {
     spool: Handle,

@@ -18,9 +18,9 @@ use super::party::Party;
 use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED};
 use super::shared::{Settings, Shared};
 use crate::envelope::Envelope;
-use crate::queue::Incoming;
 use crate::queue::spool::{Handle, SpoolError};
-use crate::smtp::{Met, Outcome, Session, Step, Transaction};
+use crate::queue::{Incoming, Ticket};
+use crate::smtp::{MessageId, Met, Outcome, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may take to read a reply.
@@ -273,11 +273,13 @@ impl Connection<'_> {
             None => None,
         };
         match answer {
-            Some(Ok(queue_id)) => {
+            Some(Ok(Ticket { at, number })) => {
                 self.totals.messages += 1;
                 self.shared.counters.kept(mail.size);
+                let id = MessageId { at, number };
+                let queue_id = self.settings.profile.personality.queue_id(&id);
                 self.record(&Event::Mail(&mail, session_log::Outcome::Kept(&queue_id)));
-                Outcome::Kept { queue_id }
+                Outcome::Kept(id)
             }
             Some(Err(_)) => {
                 // Whatever the file system refuses may succeed later: 452 (promise 1).
@@ -304,7 +306,7 @@ async fn flushed(mut incoming: Incoming) -> Option<Incoming> {
 }
 
 /// What became of a message that was handed to the spool; nothing when it never answers.
-async fn durable(spool: &Handle, incoming: Incoming) -> Option<Result<String, SpoolError>> {
+async fn durable(spool: &Handle, incoming: Incoming) -> Option<Result<Ticket, SpoolError>> {
     let (answer, answered) = oneshot::channel();
     spool.commit(incoming, Box::new(move |result| drop(answer.send(result))));
     answered.await.ok()

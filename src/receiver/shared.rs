@@ -55,6 +55,7 @@ impl Settings {
                 hostname: receiver.hostname.clone(),
                 max_message_size: receiver.maxmessagesize,
                 max_recipients: receiver.maxrecipients,
+                personality: receiver.personality,
                 auth: receiver.auth.clone(),
                 limits: receiver.session.clone(),
                 ..Profile::default()

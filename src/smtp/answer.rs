@@ -7,7 +7,7 @@
 //! What is borrowed in an answer are a client's own bytes, as they came. A face may repeat them
 //! only by way of [`echo`](super::personality::echo).
 
-use super::auth::Mechanism;
+use super::MessageId;
 use super::command::Verb;
 
 /// One reply, or refusal, in the order of a session.
@@ -29,7 +29,7 @@ pub(super) enum Answer<'a> {
     /// To DATA (`354`).
     StartData,
     /// The message is on disk; its name in the queue.
-    Queued(&'a str),
+    Queued(&'a MessageId),
     /// To RSET.
     ResetOk,
     /// To NOOP.
@@ -51,6 +51,8 @@ pub(super) enum Answer<'a> {
     Empty,
     /// The line begins with no command of this server.
     Unrecognized(&'a [u8]),
+    /// The line begins with no command, and is not UTF-8 either.
+    NotUtf8,
     /// The line belongs to another protocol, and this server will not bear it.
     NotSmtp,
     /// The line is longer than it may be.
@@ -58,7 +60,7 @@ pub(super) enum Answer<'a> {
     /// A command that takes none has arguments.
     Arguments(Verb),
     /// BDAT, which is not offered.
-    BdatRefused(&'a [u8]),
+    BdatRefused,
     /// ETRN; the domain.
     EtrnRefused(&'a [u8]),
     /// ETRN without a domain.
@@ -118,7 +120,7 @@ pub(super) enum Answer<'a> {
     /// The client took AUTH back with `*`.
     AuthCancelled,
     /// The pair is not let in.
-    LoginFailed(Mechanism),
+    LoginFailed,
     /// The pair is let in (`235`).
     LoggedIn,
     /// MAIL before AUTH, where mail needs it.
@@ -126,6 +128,8 @@ pub(super) enum Answer<'a> {
 
     /// The message is larger than it may be.
     MessageTooBig,
+    /// There is no room for one more message, or recipient.
+    SpaceShort,
     /// The disk is full.
     StorageFull,
     /// The message could not be written.
@@ -137,6 +141,8 @@ pub(super) enum Answer<'a> {
     TooManyMessages,
     /// The client was silent for too long.
     Timeout,
+    /// The same within a message.
+    DataTimeout,
     /// The service stops.
     Shutdown,
     /// There are too many sessions; said in place of a greeting.

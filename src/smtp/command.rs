@@ -49,7 +49,9 @@ pub(super) enum Verb {
     Etrn,
     Help,
     Expn,
-    /// Not SMTP: HTTP, a mail header, a TLS handshake.
+    /// HTTP, as spoken to a proxy.
+    Http,
+    /// Not SMTP either: a mail header, a TLS handshake.
     Foreign,
     /// None of the above.
     Unknown,
@@ -74,9 +76,9 @@ const VERBS: [(&[u8], Verb); 18] = [
     (b"ETRN", Verb::Etrn),
     (b"HELP", Verb::Help),
     (b"EXPN", Verb::Expn),
-    (b"CONNECT", Verb::Foreign),
-    (b"GET", Verb::Foreign),
-    (b"POST", Verb::Foreign),
+    (b"CONNECT", Verb::Http),
+    (b"GET", Verb::Http),
+    (b"POST", Verb::Http),
 ];
 
 /// A command line, taken apart.
@@ -87,6 +89,8 @@ pub(super) struct Command<'a> {
     pub arguments: &'a [u8],
     /// The line up to its LF (or up to a NUL), as smtp-proto wants it.
     line: &'a [u8],
+    /// The line was UTF-8, what follows a NUL included.
+    pub utf8: bool,
 }
 
 impl<'a> Command<'a> {
@@ -103,10 +107,22 @@ pub(super) struct Sender<'a> {
     pub path: &'a [u8],
     /// Empty for the null reverse-path.
     pub address: String,
-    /// SIZE in bytes (RFC 1870).
-    pub size: Option<u64>,
+    /// SIZE (RFC 1870).
+    pub size: Size<'a>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+}
+
+/// SIZE, as declared with MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size<'a> {
+    /// Not, or as 0, which is the same.
+    Unsaid,
+    Bytes(u64),
+    /// A number beyond all numbers.
+    Overflow,
+    /// No number.
+    Junk(&'a [u8]),
 }
 
 /// What RCPT says.
@@ -120,6 +136,7 @@ pub(super) struct Recipient<'a> {
 impl<'a> Command<'a> {
     /// Takes a line apart; any line is a command of some sort.
     pub(super) fn new(line: &'a [u8]) -> Self {
+        let utf8 = str::from_utf8(line).is_ok();
         let line = memchr::memchr(0, line)
             .and_then(|nul| line.get(..nul))
             .unwrap_or(line);
@@ -133,7 +150,13 @@ impl<'a> Command<'a> {
             verb: verb(word),
             arguments: path::trim(arguments),
             line,
+            utf8,
         }
+    }
+
+    /// Whether MAIL or RCPT has its `FROM:` or `TO:`.
+    pub(super) fn has_keyword(&self) -> bool {
+        self.after_keyword().is_some()
     }
 
     /// Reads the arguments of MAIL (RFC 5321 §4.1.1.2).
@@ -175,7 +198,10 @@ impl<'a> Command<'a> {
             } if !address.is_empty() && flags & !MAIL_FLAGS == 0 => Some(Sender {
                 path: self.path().ok()?.0,
                 address: path::text(address.as_bytes()),
-                size: u64::try_from(size).ok().filter(|&size| size > 0),
+                size: match u64::try_from(size) {
+                    Ok(0) | Err(_) => Size::Unsaid,
+                    Ok(bytes) => Size::Bytes(bytes),
+                },
                 eight_bit: flags & MAIL_BODY_8BITMIME != 0,
             }),
             _ => None,
@@ -205,13 +231,13 @@ impl<'a> Command<'a> {
         let mut sender = Sender {
             path,
             address: self.address(path)?,
-            size: None,
+            size: Size::Unsaid,
             eight_bit: false,
         };
         while let Some(parameter) = next_parameter(&mut parameters) {
             let (key, value) = key_and_value(parameter);
             match key.to_ascii_uppercase().as_slice() {
-                b"SIZE" => sender.size = Some(size(value)?).filter(|&size| size > 0),
+                b"SIZE" => sender.size = size(value),
                 b"BODY" if value.eq_ignore_ascii_case(b"8BITMIME") => sender.eight_bit = true,
                 b"BODY" if value.eq_ignore_ascii_case(b"7BIT") => sender.eight_bit = false,
                 b"SMTPUTF8" | b"RET" | b"ENVID" | b"AUTH" => {}
@@ -299,14 +325,15 @@ fn key_and_value(parameter: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Reads the value of SIZE (RFC 1870 §5).
-fn size(digits: &[u8]) -> Result<u64, Answer<'_>> {
+fn size(digits: &[u8]) -> Size<'_> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Answer::BadSize(digits));
+        return Size::Junk(digits);
     }
-    str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(Answer::SizeOverflow)
+    match str::from_utf8(digits).map(str::parse) {
+        Ok(Ok(0)) => Size::Unsaid,
+        Ok(Ok(bytes)) => Size::Bytes(bytes),
+        _ => Size::Overflow,
+    }
 }
 
 #[cfg(test)]
@@ -333,7 +360,7 @@ mod tests {
             (b"\0EHLO\r\n", Verb::Empty, b""),
             (b"HELP\r\n", Verb::Help, b""),
             (b"XYZZY list\r\n", Verb::Unknown, b"list"),
-            (b"GET / HTTP/1.1\r\n", Verb::Foreign, b"/ HTTP/1.1"),
+            (b"GET / HTTP/1.1\r\n", Verb::Http, b"/ HTTP/1.1"),
             (b"Subject: x\r\n", Verb::Foreign, b"x"),
             (b"\x16\x03\x01\x02\0\x01\n", Verb::Foreign, b""),
             (b".\r\n", Verb::Foreign, b""),
@@ -411,12 +438,12 @@ mod tests {
     #[test]
     fn parameters() {
         let size = |line| sender(line).map(|sender| sender.size);
-        assert_eq!(size("MAIL FROM:<a@b> SIZE=42"), Ok(Some(42)));
-        assert_eq!(size("MAIL FROM:a@b SIZE=42"), Ok(Some(42)));
-        assert_eq!(size("MAIL FROM:<a@b> SIZE=x"), Err(Answer::BadSize(b"x")));
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=42"), Ok(Size::Bytes(42)));
+        assert_eq!(size("MAIL FROM:a@b SIZE=42"), Ok(Size::Bytes(42)));
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=x"), Ok(Size::Junk(b"x")));
         assert_eq!(
             size("MAIL FROM:<a@b> SIZE=99999999999999999999"),
-            Err(Answer::SizeOverflow)
+            Ok(Size::Overflow)
         );
         for line in [
             "MAIL FROM:<a@b> BY=3;R",

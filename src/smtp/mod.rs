@@ -101,9 +101,11 @@ pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
     let context = personality::Context {
         profile,
         client,
+        helo: "",
+        extended: false,
         encrypted: false,
     };
-    let face = profile.personality.face();
+    let mut face = profile.personality.face();
     face.say(&answer::Answer::Busy, &context, &mut output);
     output
 }
@@ -151,14 +153,20 @@ pub struct Transaction {
     pub tls: Option<String>,
 }
 
+/// What a message is known by. The client is told, in the form of the server that is played.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageId {
+    /// When it came.
+    pub at: Timestamp,
+    /// A number that no other message of this process has.
+    pub number: u64,
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is on disk for good: `250`.
-    Kept {
-        /// The name to tell the client, a word of printable ASCII.
-        queue_id: String,
-    },
+    Kept(MessageId),
     /// No space left: `452 4.3.1`. The client is expected to come again.
     Full,
     /// It could not be stored for another reason: `451 4.3.0`.

@@ -21,7 +21,7 @@ use super::command::Command;
 use super::data::{DataReader, Event};
 use super::limits::{Met, Shortage};
 use super::line::{Line, LineBuffer};
-use super::personality::{Context, Face, Tally};
+use super::personality::{Context, Face};
 use super::{Client, Outcome, Profile, Step, Transaction};
 
 /// Commands without a DATA between them after which a session is closed, unless
@@ -83,18 +83,19 @@ pub struct Session {
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
-    tally: Tally,
     commands: u32,
     errors: u32,
     messages: u32,
     shortage: Option<Shortage>,
     met: Met,
+    face: Box<dyn Face + Send>,
 }
 
 impl Session {
     /// A session just connected. Its greeting is in the output.
     pub fn new(profile: Arc<Profile>, client: Client) -> Session {
         let mut session = Session {
+            face: profile.personality.face(),
             profile,
             client,
             phase: Phase::Commands,
@@ -107,7 +108,6 @@ impl Session {
             tls: None,
             challenges: 0,
             envelope: None,
-            tally: Tally::default(),
             commands: 0,
             errors: 0,
             messages: 0,
@@ -167,10 +167,7 @@ impl Session {
         self.phase = Phase::Commands;
         self.count_message(&outcome);
         match outcome {
-            Outcome::Kept { queue_id } => {
-                self.tally.errors = 0;
-                self.say(&Answer::Queued(&queue_id));
-            }
+            Outcome::Kept(id) => self.say(&Answer::Queued(&id)),
             Outcome::Full => self.say(&Answer::StorageFull),
             Outcome::Failed => self.say(&Answer::WriteFailed),
         }
@@ -195,7 +192,10 @@ impl Session {
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            self.say(&Answer::Timeout);
+            self.say(match self.phase {
+                Phase::Content { .. } | Phase::Oversize(_) => &Answer::DataTimeout,
+                _ => &Answer::Timeout,
+            });
             self.phase = Phase::Closed;
         }
     }
@@ -310,7 +310,6 @@ impl Session {
         match verdict {
             Verdict::Accepted => {}
             Verdict::Refused(refusal) => {
-                self.tally.errors += 1;
                 let over = self.refuse(&refusal);
                 self.count_error(over);
                 if matches!(self.phase, Phase::Closed) {
@@ -352,32 +351,26 @@ impl Session {
 
     /// Puts an answer into the output.
     fn say(&mut self, answer: &Answer<'_>) {
-        let mut output = mem::take(&mut self.output);
-        self.face().say(answer, &self.context(), &mut output);
-        self.output = output;
+        let context = Context {
+            profile: &self.profile,
+            client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
+            encrypted: self.tls.is_some(),
+        };
+        self.face.say(answer, &context, &mut self.output);
     }
 
     /// Puts a refusal into the output; true where it was one too many.
     fn refuse(&mut self, answer: &Answer<'_>) -> bool {
-        let mut output = mem::take(&mut self.output);
-        let context = self.context();
-        let over = self
-            .face()
-            .refuse(answer, &self.tally, &context, &mut output);
-        self.output = output;
-        over
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context {
+        let context = Context {
             profile: &self.profile,
             client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
             encrypted: self.tls.is_some(),
-        }
-    }
-
-    fn face(&self) -> &'static dyn Face {
-        self.profile.personality.face()
+        };
+        self.face.refuse(answer, &context, &mut self.output)
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod bound_queue;
 mod ctph_is_libfuzzy;
+mod dialogue;
 mod disk_full;
 mod documents;
+mod dovecot;
 mod durability;
 mod end_to_end;
 mod exactly_once;
@@ -30,6 +32,7 @@ mod relay_reuse;
 mod relay_through_exim;
 mod relaying;
 mod rig;
+mod same_face;
 mod session_log;
 mod set_back;
 mod shared_messages;

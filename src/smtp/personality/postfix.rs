@@ -6,7 +6,8 @@
 //! own advice against SMTP smuggling asks for (CVE-2023-51764): BDAT is not offered. Behind its
 //! AUTH there is a Dovecot, as mostly, which gives no reason when a pair is wrong.
 
-use super::{Context, Face, Habits, Tally, echo, mechanisms, put, put_lines};
+use super::{Context, Face, Habits, echo, mechanisms, put, put_lines};
+use crate::smtp::MessageId;
 use crate::smtp::answer::{Answer, Initial};
 use crate::smtp::command::Verb;
 
@@ -14,42 +15,58 @@ use crate::smtp::command::Verb;
 /// that was stored forgives those before it.
 const MAX_ERRORS: u32 = 20;
 
-#[derive(Debug)]
-pub(super) struct Postfix;
+/// One session's face.
+#[derive(Debug, Default)]
+pub(super) struct Postfix {
+    errors: u32,
+}
 
 impl Face for Postfix {
-    fn say(&self, answer: &Answer<'_>, context: &Context<'_>, output: &mut Vec<u8>) {
-        match *answer {
-            Answer::Ehlo => put_lines(output, 250, &offers(context)),
-            ref other => put(output, &words(other, context)),
-        }
-    }
-
-    fn refuse(
-        &self,
-        answer: &Answer<'_>,
-        tally: &Tally,
-        context: &Context<'_>,
-        output: &mut Vec<u8>,
-    ) -> bool {
-        self.say(answer, context, output);
-        let over = tally.errors >= MAX_ERRORS;
-        if over {
-            self.say(&Answer::TooManyCommands, context, output);
-        }
-        over
-    }
-
     fn habits(&self) -> Habits {
         Habits {
+            shape_first: false,
+            needs_name: true,
+            size_is_number: true,
             auth_after_ehlo: false,
+            login_before_transaction: false,
             passes_over_early_response: true,
+            bdat_ends: true,
+            wants_utf8: true,
         }
     }
 
     fn knows(&self, verb: Verb) -> bool {
         !matches!(verb, Verb::Help | Verb::Expn)
     }
+
+    fn takes_arguments(&self, verb: Verb) -> bool {
+        !matches!(verb, Verb::Rset | Verb::Starttls | Verb::Data)
+    }
+
+    fn say(&mut self, answer: &Answer<'_>, context: &Context<'_>, output: &mut Vec<u8>) {
+        match *answer {
+            Answer::Ehlo => put_lines(output, 250, &offers(context)),
+            ref other => put(output, &words(other, context)),
+        }
+        if let Answer::Queued(_) = answer {
+            self.errors = 0;
+        }
+    }
+
+    fn refuse(&mut self, answer: &Answer<'_>, context: &Context<'_>, output: &mut Vec<u8>) -> bool {
+        self.say(answer, context, output);
+        self.errors += 1;
+        let over = self.errors >= MAX_ERRORS;
+        if over {
+            self.say(&Answer::TooManyCommands, context, output);
+        }
+        over
+    }
+}
+
+/// Microseconds of the time, and the number where a Postfix has the inode.
+pub(super) fn queue_id(id: &MessageId) -> String {
+    format!("{:05X}{:X}", id.at.subsecond_micros(), id.number)
 }
 
 /// What EHLO lists, in Postfix's order (RFC 5321 §4.1.1.1; RFC 2920, 1870, 1985, 3207, 4954,
@@ -78,7 +95,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
     let fixed = match *answer {
         Answer::Greeting => return format!("220 {host} ESMTP Postfix"),
         Answer::Helo | Answer::Ehlo => return format!("250 {host}"),
-        Answer::Queued(id) => return format!("250 2.0.0 Ok: queued as {id}"),
+        Answer::Queued(id) => return format!("250 2.0.0 Ok: queued as {}", queue_id(id)),
         Answer::Unverified(address) => return format!("252 2.0.0 {}", echo(address)),
         Answer::EtrnRefused(domain) => {
             return format!("459 <{}>: service unavailable", echo(domain));
@@ -88,7 +105,9 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         }
         Answer::Challenge(challenge) => return format!("334 {challenge}"),
         Answer::TooManyCommands => return format!("421 4.7.0 {host} Error: too many errors"),
-        Answer::Timeout => return format!("421 4.4.2 {host} Error: timeout exceeded"),
+        Answer::Timeout | Answer::DataTimeout => {
+            return format!("421 4.4.2 {host} Error: timeout exceeded");
+        }
         Answer::Shutdown => return format!("421 4.3.2 {host} Service shutting down"),
         // Postfix counts by address and minute, and would say 450; we end the session.
         Answer::TooManyMessages => {
@@ -107,12 +126,13 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::Bye => "221 2.0.0 Bye",
         Answer::NotSmtp => "221 2.7.0 Error: I can break rules, too. Goodbye.",
 
-        Answer::StorageFull => "452 4.3.1 Insufficient system storage",
+        Answer::SpaceShort | Answer::StorageFull => "452 4.3.1 Insufficient system storage",
         Answer::WriteFailed => "451 4.3.0 Error: queue file write error",
         Answer::TooManyRecipients => "452 4.5.3 Error: too many recipients",
         Answer::MessageTooBig => "552 5.3.4 Error: message file too big",
 
         Answer::Empty => "500 5.5.2 Error: bad syntax",
+        Answer::NotUtf8 => "500 5.5.2 Error: bad UTF-8 syntax",
         Answer::LineTooLong => "500 5.5.2 Error: line too long",
         Answer::Unrecognized(_) | Answer::ExpnRefused => "500 5.5.2 Error: command not recognized",
         Answer::AuthRefused => "503 5.5.1 Error: authentication not enabled",
@@ -128,7 +148,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::NotBase64(_, Initial::No) => {
             "535 5.7.8 Error: authentication failed: Invalid base64 data in continued response"
         }
-        Answer::LoginFailed(_) | Answer::ResponseTooEarly => {
+        Answer::LoginFailed | Answer::ResponseTooEarly => {
             "535 5.7.8 Error: authentication failed: (reason unavailable)"
         }
         Answer::ResponseTooLong => "500 5.5.6 SASL response limit exceeded",
@@ -138,7 +158,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::TlsReady => "220 2.0.0 Ready to start TLS",
         Answer::TlsAlready => "554 5.5.1 Error: TLS already active",
         Answer::TlsRefused => "502 5.5.1 Error: command not implemented",
-        Answer::BdatRefused(_) => "521 5.5.1 Error: command not implemented",
+        Answer::BdatRefused => "521 5.5.1 Error: command not implemented",
 
         Answer::NameMissing(Verb::Ehlo) => "501 Syntax: EHLO hostname",
         Answer::NameMissing(_) => "501 Syntax: HELO hostname",

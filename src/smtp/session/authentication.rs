@@ -10,15 +10,17 @@ use crate::smtp::path;
 
 impl Session {
     pub(super) fn auth<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
-        let habits = self.face().habits();
+        let habits = self.face.habits();
         if !self.profile.auth.offered() || habits.auth_after_ehlo && !self.extended {
             return refuse(Answer::AuthRefused);
         }
-        if self.envelope.is_some() {
-            return refuse(Answer::AuthInTransaction);
-        }
-        if self.user.is_some() {
-            return refuse(Answer::AlreadyLoggedIn);
+        match (self.user.is_some(), self.envelope.is_some()) {
+            (true, true) if !habits.login_before_transaction => {
+                return refuse(Answer::AuthInTransaction);
+            }
+            (true, _) => return refuse(Answer::AlreadyLoggedIn),
+            (false, true) => return refuse(Answer::AuthInTransaction),
+            (false, false) => {}
         }
         let end = command
             .arguments
@@ -84,8 +86,7 @@ impl Session {
             self.say(&Answer::LoggedIn);
             return;
         }
-        self.tally.errors += 1;
-        if self.refuse(&Answer::LoginFailed(attempt.mechanism)) {
+        if self.refuse(&Answer::LoginFailed) {
             self.phase = Phase::Closed;
         }
     }

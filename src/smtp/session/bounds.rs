@@ -37,7 +37,7 @@ impl Session {
         }
         self.shortage.map(|_| {
             self.met.shortages += 1;
-            (Answer::StorageFull, false)
+            (Answer::SpaceShort, false)
         })
     }
 
@@ -49,7 +49,7 @@ impl Session {
         }
         (self.shortage == Some(Shortage::Memory)).then(|| {
             self.met.shortages += 1;
-            Answer::StorageFull
+            Answer::SpaceShort
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Session, Verdict, refuse};
 use crate::smtp::answer::Answer;
-use crate::smtp::command::{Command, Verb};
+use crate::smtp::command::{Command, Size, Verb};
 use crate::smtp::{Transaction, path};
 
 impl Session {
@@ -10,19 +10,32 @@ impl Session {
         if command.verb != Verb::Rcpt {
             self.commands += 1;
         }
-        let verb = match self.face().knows(command.verb) {
+        let verb = match self.face.knows(command.verb) {
             true => command.verb,
             false => Verb::Unknown,
         };
+        if let Some(last_words) = self.face.hear(verb) {
+            return Verdict::HangUp(last_words);
+        }
+        let habits = self.face.habits();
         let bare = command.arguments.is_empty();
+        let surplus = !bare && !self.face.takes_arguments(verb);
         match verb {
-            Verb::Helo | Verb::Ehlo if bare => refuse(Answer::NameMissing(verb)),
+            Verb::Helo | Verb::Ehlo if bare && habits.needs_name => {
+                refuse(Answer::NameMissing(verb))
+            }
             Verb::Helo => self.greet(command.arguments, Answer::Helo),
             Verb::Ehlo => self.greet(command.arguments, Answer::Ehlo),
+            Verb::Mail | Verb::Rcpt if habits.shape_first && !command.has_keyword() => {
+                refuse(Answer::NoPath(verb, command.arguments))
+            }
             Verb::Mail => self.mail(command),
             Verb::Rcpt => self.rcpt(command),
-            Verb::Data => self.data(bare),
-            Verb::Rset if !bare => refuse(Answer::Arguments(Verb::Rset)),
+            Verb::Data if !habits.shape_first => self.data(surplus),
+            Verb::Data | Verb::Rset | Verb::Starttls | Verb::Quit if surplus => {
+                refuse(Answer::Arguments(verb))
+            }
+            Verb::Data => self.data(false),
             Verb::Rset => {
                 self.envelope = None;
                 self.accept(Answer::ResetOk)
@@ -33,20 +46,20 @@ impl Session {
             Verb::Expn => refuse(Answer::ExpnRefused),
             Verb::Quit => Verdict::HangUp(Answer::Bye),
             Verb::Auth => self.auth(command),
-            Verb::Starttls if !bare => refuse(Answer::Arguments(Verb::Starttls)),
             Verb::Starttls if self.tls.is_some() => refuse(Answer::TlsAlready),
             Verb::Starttls if !self.profile.tls => refuse(Answer::TlsRefused),
             Verb::Starttls => Verdict::StartTls,
             // Its content would follow unasked and be read as commands.
-            Verb::Bdat => Verdict::HangUp(Answer::BdatRefused(command.text())),
+            Verb::Bdat if habits.bdat_ends => Verdict::HangUp(Answer::BdatRefused),
+            Verb::Bdat => refuse(Answer::BdatRefused),
             Verb::Etrn if bare => refuse(Answer::EtrnSyntax),
             Verb::Etrn => refuse(Answer::EtrnRefused(command.arguments)),
-            Verb::Foreign => Verdict::HangUp(Answer::NotSmtp),
-            Verb::Empty => refuse(Answer::Empty),
-            Verb::Unknown => {
-                self.tally.unknown += 1;
-                refuse(Answer::Unrecognized(command.text()))
+            Verb::Http | Verb::Foreign | Verb::Unknown if habits.wants_utf8 && !command.utf8 => {
+                refuse(Answer::NotUtf8)
             }
+            Verb::Http | Verb::Foreign => Verdict::HangUp(Answer::NotSmtp),
+            Verb::Empty => refuse(Answer::Empty),
+            Verb::Unknown => refuse(Answer::Unrecognized(command.text())),
         }
     }
 
@@ -78,12 +91,21 @@ impl Session {
             Some((answer, false)) => return refuse(answer),
             None => {}
         }
-        if sender.size > Some(self.profile.max_message_size) {
-            return refuse(Answer::SizeOverLimit);
-        }
+        let declared_size = match sender.size {
+            Size::Unsaid => None,
+            Size::Junk(value) if self.face.habits().size_is_number => {
+                return refuse(Answer::BadSize(value));
+            }
+            Size::Junk(_) => None,
+            Size::Overflow => return refuse(Answer::SizeOverflow),
+            Size::Bytes(bytes) if bytes > self.profile.max_message_size => {
+                return refuse(Answer::SizeOverLimit);
+            }
+            Size::Bytes(bytes) => Some(bytes),
+        };
         self.envelope = Some(Transaction {
             mail_from: sender.address,
-            declared_size: sender.size,
+            declared_size,
             eight_bit: sender.eight_bit,
             ..Transaction::default()
         });
@@ -113,10 +135,11 @@ impl Session {
         self.accept(Answer::RecipientOk(recipient.path))
     }
 
-    fn data<'l>(&mut self, bare: bool) -> Verdict<'l> {
+    /// `surplus`: there are arguments, and there may be none.
+    fn data<'l>(&mut self, surplus: bool) -> Verdict<'l> {
         match self.envelope.take() {
             None => refuse(Answer::NeedMailForData),
-            Some(envelope) if envelope.rcpt_to.is_empty() || !bare => {
+            Some(envelope) if envelope.rcpt_to.is_empty() || surplus => {
                 let refusal = if envelope.rcpt_to.is_empty() {
                     Answer::NoRecipients
                 } else {

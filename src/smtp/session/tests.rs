@@ -1,7 +1,7 @@
 //! What the golden dialogues do not show: the steps, the limits, and any bytes at all.
 
 use super::*;
-use crate::smtp::{Accept, MAX_LINE};
+use crate::smtp::{Accept, MAX_LINE, MessageId};
 use crate::timestamp::Timestamp;
 use proptest::prelude::*;
 
@@ -14,6 +14,11 @@ fn client() -> Client {
         connected_at: Timestamp::from_seconds(1_700_000_000, 0),
         nonce: 1,
     }
+}
+
+fn kept(number: u64) -> Outcome {
+    let at = Timestamp::from_seconds(1_700_000_000, 42);
+    Outcome::Kept(MessageId { at, number })
 }
 
 fn session(max_message_size: u64, max_recipients: usize) -> Session {
@@ -75,15 +80,13 @@ fn a_message_goes_by_in_steps() {
     assert_eq!(session.step(&input[34..]), (5, Step::Content(b".x\r\n")));
     assert_eq!(session.step(&input[39..]), (3, Step::End));
     assert!(session.in_transaction());
-    session.finish(Outcome::Kept {
-        queue_id: "7".into(),
-    });
+    session.finish(kept(7));
     assert!(!session.in_transaction());
     assert_eq!(session.step(&input[42..]), (6, Step::Close));
     assert!(
         session
             .output()
-            .ends_with(b"250 2.0.0 Ok: queued as 7\r\n221 2.0.0 Bye\r\n")
+            .ends_with(b"250 2.0.0 Ok: queued as 0002A7\r\n221 2.0.0 Bye\r\n")
     );
     assert_eq!(session.step(b"NOOP\r\n"), (6, Step::Close));
 }
@@ -105,9 +108,7 @@ fn finish_at_any_other_time_does_nothing() {
     let mut session = session(100, 10);
     session.finish(Outcome::Full);
     begin(&mut session);
-    session.finish(Outcome::Kept {
-        queue_id: "7".into(),
-    });
+    session.finish(kept(7));
     session.timeout();
     session.finish(Outcome::Full);
     session.shutdown();
@@ -165,9 +166,7 @@ fn a_stored_message_forgives_errors() {
         assert_eq!(step, Step::Read);
         begin(&mut session);
         say(&mut session, b".\r\n");
-        session.finish(Outcome::Kept {
-            queue_id: "7".into(),
-        });
+        session.finish(kept(7));
     }
     let (step, _) = repeat(&mut session, b"HELP\n", MAX_ERRORS);
     assert_eq!(step, Step::Close);
@@ -357,9 +356,7 @@ fn drive(stream: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, bool) {
                 Step::StartTls => panic!("TLS was not offered"),
                 Step::Attempt(attempt) => content.extend(attempt.user),
                 Step::Abandon => content.clear(),
-                Step::End => session.finish(Outcome::Kept {
-                    queue_id: content.len().to_string(),
-                }),
+                Step::End => session.finish(kept(content.len() as u64)),
                 Step::Close => {
                     closed = true;
                     break;
