@@ -6,11 +6,11 @@
 //! leaves the queue and the sample: [`split`] takes it off.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape;
 use crate::timestamp::Timestamp;
 
 /// The name of the header line, colon and space included.
@@ -71,16 +71,7 @@ impl Envelope {
         let json = serde_json::to_string(self).unwrap_or_default();
         let mut line = String::with_capacity(FIELD.len() + json.len() + 2);
         line.push_str(FIELD);
-        for c in json.chars() {
-            if c.is_ascii() {
-                line.push(c);
-            } else {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    let _ = write!(line, "\\u{unit:04x}");
-                }
-            }
-        }
+        line.push_str(&escape::ascii_json(&json));
         line.push_str("\r\n");
         line.into_bytes()
     }

@@ -38,6 +38,21 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// JSON text in ASCII: what is not stands as `\u` escapes, DEL too.
+pub fn ascii_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 2);
+    for c in json.chars() {
+        if c.is_ascii() && c != '\x7f' {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
 /// The value of `key=value` in a log line: [`line`], quoted when it is empty or holds a space,
 /// a quote, a backslash or an equals sign.
 pub fn value(text: &str) -> Cow<'_, str> {
@@ -90,6 +105,17 @@ mod tests {
         assert_eq!(line("a\r\nb\tc"), "a  b c");
         assert_eq!(line("ab\u{202e}cd\u{200b}"), "ab\\u{202e}cd\\u{200b}");
         assert_eq!(line("Grüße 你好 😀"), "Grüße 你好 😀");
+    }
+
+    #[test]
+    fn json_in_ascii_is_the_same_json() {
+        let text = "Gr\u{fc}\u{df}e \u{1f600}\u{7f}\u{9b}\u{202e}\n";
+        let ascii = ascii_json(&serde_json::to_string(text).unwrap());
+        assert_eq!(
+            ascii,
+            r#""Gr\u00fc\u00dfe \ud83d\ude00\u007f\u009b\u202e\n""#
+        );
+        assert_eq!(serde_json::from_str::<String>(&ascii).unwrap(), text);
     }
 
     #[test]

@@ -18,8 +18,8 @@ const RFC3339_SECONDS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 const DATETIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-const MAIL: &[BorrowedFormatItem<'static>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] +0000"
+const RFC5322: &[BorrowedFormatItem<'static>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
 );
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
@@ -96,9 +96,14 @@ impl Timestamp {
         self.format(DATETIME)
     }
 
+    /// `Tue, 14 Nov 2023 22:13:20`, as a mail server says it; the zone is for the caller to add.
+    pub fn rfc5322(self) -> String {
+        self.format(RFC5322)
+    }
+
     /// As the Date field of a mail (RFC 5322 section 3.3).
     pub fn mail_date(self) -> String {
-        self.format(MAIL)
+        format!("{} +0000", self.rfc5322())
     }
 
     /// `YYYY-MM-DD`.

@@ -14,6 +14,10 @@ pub enum Kind {
     List,
     /// A comma-separated list of domains, in ASCII; empty means none.
     Domains,
+    /// A comma-separated list of host names and addresses, one at least.
+    Hosts,
+    /// A comma-separated list of TCP ports, one at least.
+    Ports,
     /// A whole number within these bounds, both allowed.
     Integer(u64, u64),
     /// An absolute path; `somepath` means not set.
@@ -36,6 +40,8 @@ impl Kind {
             Kind::Domains => {
                 "a comma-separated list of domains in ASCII, as example.net or xn--...".into()
             }
+            Kind::Hosts => "one or more host names or addresses, separated by commas".into(),
+            Kind::Ports => "one or more whole numbers from 1 to 65535, separated by commas".into(),
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Kind::Path => "an absolute path".into(),
             Kind::PathOrNone => "an absolute path, or nothing".into(),
@@ -67,28 +73,63 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
     }
 }
 
-use Kind::{Bool, Choice, Domains, Integer, List, Name, Path, PathOrNone, Text};
+use Kind::{Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, Text};
 
 const PORT: Kind = Integer(1, 65_535);
+const COUNT: Kind = Integer(1, 1_000_000);
+/// At most a day.
+const SECONDS: Kind = Integer(1, 86_400);
 const PERCENT: Kind = Integer(1, 100);
 
-/// The table. Sizes in bytes, times in minutes, similarities in points of an ssdeep score.
+/// The table. Sizes in bytes, times in minutes or, at the receiver, in seconds, similarities in points of an ssdeep score.
 pub const KEYS: &[Key] = &[
     key("global", "queuepath", Path, "/var/lib/shiva/queue"),
     key("global", "log", Choice(&["stderr", "syslog"]), "stderr"),
-    key("receiver", "listenhost", Text, "localhost"),
-    key("receiver", "listenport", PORT, "25"),
+    key("receiver", "listenhost", Hosts, "localhost"),
+    key("receiver", "listenport", Ports, "25"),
     key("receiver", "sensorname", Text, "shiva"),
     key("receiver", "hostname", Text, ""),
+    key(
+        "receiver",
+        "personality",
+        Choice(&["postfix", "exim"]),
+        "postfix",
+    ),
     key(
         "receiver",
         "maxmessagesize",
         Integer(65_536, 100 << 20),
         "26214400",
     ),
+    key("receiver", "maxsessions", COUNT, "1000"),
+    key("receiver", "maxsessionsperaddress", COUNT, "50"),
+    key("receiver", "maxmessages", COUNT, "10000"),
+    key("receiver", "maxrecipients", Integer(1, 10_000), "1000"),
+    key("receiver", "maxcommands", COUNT, "1000"),
+    key("receiver", "maxerrors", COUNT, "100"),
+    key("receiver", "maxline", Integer(512, 65_536), "2048"),
+    key("receiver", "idletimeout", SECONDS, "300"),
+    key("receiver", "commandtimeout", SECONDS, "600"),
+    key("receiver", "datatimeout", SECONDS, "3600"),
+    key("receiver", "minrate", Integer(0, 1_000_000), "10"),
+    key("receiver", "minrategrace", SECONDS, "60"),
+    key(
+        "receiver",
+        "maxmemory",
+        Integer(1 << 20, 1 << 40),
+        "268435456",
+    ),
+    key("receiver", "mindiskfree", Integer(0, 1 << 50), "104857600"),
     key("receiver", "authenabled", Bool, "False"),
     key("receiver", "smtpuser", List, ""),
     key("receiver", "smtppasswd", List, ""),
+    key(
+        "receiver",
+        "authaccept",
+        Choice(&["listed", "any", "none"]),
+        "listed",
+    ),
+    key("receiver", "sessionlog", PathOrNone, ""),
     key("analyzer", "name", Text, ""),
     key("analyzer", "relay", Bool, "False"),
     key("analyzer", "globalcounter", Integer(0, 1_000_000), "30"),

@@ -6,10 +6,12 @@
 //! never refusals: an old file must load. Warnings come back with the result, for the caller to
 //! print or to log.
 
+mod auth;
 pub mod dialect;
 mod hpfeeds;
 pub mod keys;
 mod notification;
+mod receiver;
 mod relay;
 mod values;
 
@@ -24,6 +26,7 @@ use crate::store::mysql;
 use dialect::Document;
 pub use hpfeeds::Hpfeeds;
 pub use notification::Notification;
+pub use receiver::Receiver;
 pub use relay::{Policy, Relay};
 use values::Values;
 
@@ -69,21 +72,6 @@ pub enum Engine {
     Mysql,
     /// Embedded databases in `[database] path`.
     Sqlite,
-}
-
-/// `[receiver]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Receiver {
-    /// Host name or address to listen on.
-    pub listenhost: String,
-    /// TCP port to listen on.
-    pub listenport: u16,
-    /// The name this sensor goes by in records.
-    pub sensorname: String,
-    /// The name the SMTP greeting gives.
-    pub hostname: String,
-    /// Largest message taken, in bytes.
-    pub maxmessagesize: u64,
 }
 
 /// `[analyzer]`.
@@ -223,7 +211,6 @@ impl Config {
         mut warnings: Vec<String>,
     ) -> Result<Config, ConfigError> {
         let values = Values::check(document)?;
-        values.warn(&mut warnings);
         let server = server(&values);
         if server.main.eq_ignore_ascii_case(&server.window) {
             return Err(ConfigError(format!(
@@ -232,6 +219,8 @@ impl Config {
                 server.main
             )));
         }
+        let auth = auth::read(&values, &mut warnings)
+            .map_err(|what| ConfigError(format!("{}: {what}", file.display())))?;
         let integer = |section, key| values.integer(section, key);
         let hostname = match values.text("receiver", "hostname") {
             "" => system_hostname(),
@@ -247,13 +236,7 @@ impl Config {
                 "syslog" => LogTarget::Syslog,
                 _ => LogTarget::Stderr,
             },
-            receiver: Receiver {
-                listenhost: values.text("receiver", "listenhost").to_owned(),
-                listenport: u16::try_from(integer("receiver", "listenport")).unwrap_or(0),
-                sensorname: values.text("receiver", "sensorname").to_owned(),
-                hostname,
-                maxmessagesize: integer("receiver", "maxmessagesize"),
-            },
+            receiver: Receiver::read(&values, hostname, auth),
             analyzer: Analyzer {
                 undeliverable_path: values.path("analyzer", "undeliverable_path"),
                 schedulertime: integer("analyzer", "schedulertime"),
@@ -287,10 +270,7 @@ fn server(values: &Values) -> mysql::Options {
     mysql::Options {
         host: text("host"),
         port: u16::try_from(values.integer("database", "port")).unwrap_or(0),
-        socket: match values.text("database", "socket") {
-            "" => None,
-            socket => Some(PathBuf::from(socket)),
-        },
+        socket: values.path_or_none("database", "socket"),
         user: text("user"),
         password: text("password"),
         tls: match values.text("database", "tls") {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::smtp::Accept;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     Config::from_text(Path::new("shiva.conf"), text)
@@ -7,7 +8,8 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let config = load("[database]\nengine : sqlite\n").unwrap();
-    assert_eq!(config.receiver.listenport, 25);
+    assert_eq!(config.receiver.listenhost, ["localhost"]);
+    assert_eq!(config.receiver.listenport, [25]);
     assert_eq!(config.receiver.maxmessagesize, 25 * 1024 * 1024);
     assert_eq!(config.analyzer.schedulertime, 60);
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
@@ -39,7 +41,7 @@ fn the_first_shivas_file_loads_unchanged() {
                ident : x\nsecret : y\n[notification]\nenabled : False\n\
                recipient : sumit.iips@gmail.com\n[oldsection]\nkey : 1\n";
     let config = load(old).unwrap();
-    assert_eq!(config.receiver.listenhost, "203.0.113.7");
+    assert_eq!(config.receiver.listenhost, ["203.0.113.7"]);
     assert_eq!(config.queuepath, Path::new("/var/lib/shiva/queue"));
     assert_eq!(config.database.engine, Engine::Mysql);
     let server = &config.database.server;
@@ -64,10 +66,14 @@ fn a_wrong_value_says_all_an_operator_needs() {
     let error = load("[receiver]\n\nlistenport = 99999\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "shiva.conf:3: [receiver] listenport : \"99999\" is not allowed; it must be a whole \
-         number from 1 to 65535"
+        "shiva.conf:3: [receiver] listenport : \"99999\" is not allowed; it must be one or \
+         more whole numbers from 1 to 65535, separated by commas"
     );
     for wrong in [
+        "[receiver]\nlistenport = 25, 0\n",
+        "[receiver]\nlistenport =\n",
+        "[receiver]\nlistenhost = ,\n",
+        "[receiver]\nlistenhost = 192.0.2.1 192.0.2.2\n",
         "[analyzer]\nrelay = maybe\n",
         "[global]\nqueuepath = relative/path\n",
         "[database]\nengine = oracle\n",
@@ -85,6 +91,15 @@ fn a_wrong_value_says_all_an_operator_needs() {
 }
 
 #[test]
+fn the_receiver_listens_on_every_host_and_port_of_a_list() {
+    let config =
+        load("[receiver]\nlistenhost = 192.0.2.1, ::1,\n mx.example\nlistenport = 25,587\n");
+    let receiver = config.unwrap().receiver;
+    assert_eq!(receiver.listenhost, ["192.0.2.1", "::1", "mx.example"]);
+    assert_eq!(receiver.listenport, [25, 587]);
+}
+
+#[test]
 fn drop_ins_are_read_in_name_order_and_win() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("shiva.conf");
@@ -95,7 +110,7 @@ fn drop_ins_are_read_in_name_order_and_win() {
     std::fs::write(drop_in.join("10.conf"), "[receiver]\nlistenport = 2\n").unwrap();
     std::fs::write(drop_in.join("README"), "not a configuration").unwrap();
     let config = Config::load(Some(&file)).unwrap();
-    assert_eq!(config.receiver.listenport, 3);
+    assert_eq!(config.receiver.listenport, [3]);
     assert_eq!(config.receiver.sensorname, "main");
 }
 
@@ -278,5 +293,65 @@ fn the_sender_of_notices_is_a_whole_address_or_none() {
         assert_eq!(config.notification.sender, read, "{text}");
         let warned = !sender.is_empty() && read.is_empty();
         assert_eq!(!config.warnings.is_empty(), warned, "{text}");
+    }
+}
+
+#[test]
+fn users_and_passwords_are_pairs_by_position() {
+    let config = load(
+        "[receiver]\nauthenabled = on\nsmtpuser = Bob, alice,\n carol\n\
+         smtppasswd = a b, ,\n C\n",
+    )
+    .unwrap();
+    let auth = &config.receiver.auth;
+    assert!(auth.required);
+    assert_eq!(auth.accept, Accept::Listed);
+    let pairs: Vec<_> = auth
+        .pairs
+        .iter()
+        .map(|p| (&p.user[..], &p.password[..]))
+        .collect();
+    let expected: [(&[u8], &[u8]); 3] = [(b"Bob", b"a b"), (b"alice", b""), (b"carol", b"C")];
+    assert_eq!(pairs, expected);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+
+    for (wrong, said) in [
+        (
+            "smtpuser = a, b\nsmtppasswd = c",
+            "2 names and smtppasswd 1",
+        ),
+        ("smtpuser = a", "1 names and smtppasswd 0"),
+        (
+            "smtpuser = a,,b\nsmtppasswd = 1,2,3",
+            "name 2 of 3 has 0 bytes",
+        ),
+        ("authaccept = all", "listed or any or none"),
+    ] {
+        let error = load(&format!("[receiver]\n{wrong}\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn mail_that_nobody_can_send_is_warned_about() {
+    for (keys, said) in [
+        ("authenabled = on", "smtpuser is empty"),
+        (
+            "authenabled = on\nauthaccept = none\nsmtpuser = a\nsmtppasswd = b",
+            "lets nobody in",
+        ),
+        ("authenabled = on\nauthaccept = any", ""),
+        ("authenabled = off\nauthaccept = none", ""),
+    ] {
+        let warnings = load(&format!("[receiver]\n{keys}\n")).unwrap().warnings;
+        match said {
+            "" => assert!(warnings.is_empty(), "{keys}: {warnings:?}"),
+            _ => assert!(
+                warnings.iter().any(|line| line.contains(said)),
+                "{keys}: {warnings:?}"
+            ),
+        }
     }
 }

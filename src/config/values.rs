@@ -35,17 +35,6 @@ impl Values {
         Ok(Values { values })
     }
 
-    /// Says what an operator must know about values that have no effect.
-    pub fn warn(&self, warnings: &mut Vec<String>) {
-        if self.bool("receiver", "authenabled") {
-            warnings.push(
-                "authenabled : True, but this version does not offer AUTH yet: mail is taken \
-                 without it"
-                    .into(),
-            );
-        }
-    }
-
     /// The value of a declared key as text.
     pub fn text(&self, section: &'static str, name: &'static str) -> &str {
         self.values.get(&(section, name)).map_or("", String::as_str)
@@ -66,9 +55,20 @@ impl Values {
         PathBuf::from(self.text(section, name))
     }
 
+    /// The value of a declared path that may be none.
+    pub fn path_or_none(&self, section: &'static str, name: &'static str) -> Option<PathBuf> {
+        let text = self.text(section, name);
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
     /// The items of a declared list, in order, without the empty ones.
     pub fn list(&self, section: &'static str, name: &'static str) -> Vec<String> {
         items(self.text(section, name)).map(str::to_owned).collect()
+    }
+
+    /// The ports of a declared list, in order.
+    pub fn ports(&self, section: &'static str, name: &'static str) -> Vec<u16> {
+        items(self.text(section, name)).filter_map(port).collect()
     }
 
     /// The keys that say what makes two spams the same.
@@ -100,6 +100,8 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Text => !value.contains('\n'),
         Kind::List => true,
         Kind::Domains => items(value).all(is_domain),
+        Kind::Hosts => items(value).count() > 0 && items(value).all(is_host),
+        Kind::Ports => items(value).count() > 0 && items(value).all(|item| port(item).is_some()),
         Kind::Integer(low, high) => value
             .parse::<u64>()
             .is_ok_and(|number| (low..=high).contains(&number)),
@@ -135,10 +137,30 @@ fn is_name(value: &str) -> bool {
     (1..=NAME_MAX).contains(&value.len()) && value.bytes().all(allowed)
 }
 
+/// A host name or address: whether it is one of this machine's, the listening will tell.
+fn is_host(item: &str) -> bool {
+    !item.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn port(item: &str) -> Option<u16> {
+    item.parse().ok().filter(|port| *port > 0)
+}
+
 /// What stands between the commas of a list, which may go over several lines.
 fn items(list: &str) -> impl Iterator<Item = &str> {
     let items = list.split([',', '\n']).map(str::trim);
     items.filter(|item| !item.is_empty())
+}
+
+/// The same with the empty ones between commas, for lists whose items have their place.
+pub fn items_kept(list: &str) -> impl Iterator<Item = &str> {
+    let any = !list.trim().is_empty();
+    let lines = list
+        .split('\n')
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let items = lines.flat_map(|line| line.strip_suffix(',').unwrap_or(line).split(','));
+    items.map(str::trim).filter(move |_| any)
 }
 
 /// A domain as operators write one: `example.net`, also with `@`, `.` or `*.` before it or a dot

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::queue::spool::Handle;
-use crate::queue::{Form, Incoming, Maildir, Origin, QueueName, Spool, SpoolError};
+use crate::queue::{Form, Incoming, Maildir, Origin, QueueName, Spool, SpoolError, Ticket};
 use crate::timestamp::Timestamp;
 
 /// Messages on their way into the queue at once.
@@ -113,7 +113,7 @@ fn is_reason(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "reason") && path.with_extension("eml").exists()
 }
 
-type Answer = Result<String, SpoolError>;
+type Answer = Result<Ticket, SpoolError>;
 
 struct Import {
     spool: Handle,

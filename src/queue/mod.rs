@@ -16,5 +16,5 @@ mod work;
 
 pub use intake::{Claim, Intake};
 pub use maildir::Maildir;
-pub use name::{Form, Namer, Origin, QueueName};
+pub use name::{Form, Namer, Origin, QueueName, Ticket};
 pub use spool::{Incoming, Spool, SpoolError};

@@ -24,6 +24,10 @@ const NAME_MAX: usize = 255;
 /// What a mail tool puts before the flags it adds to a name.
 const FLAGS: &str = ":2,";
 
+/// Where the numbers of tickets begin: here, or up to so many later.
+const FIRST_TICKET: u64 = 1_000_000;
+const FIRST_TICKETS: u64 = 3_000_000;
+
 /// The name of a file in the queue: no path separator, no leading dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueName(String);
@@ -39,6 +43,16 @@ pub struct Origin {
     pub sensor: String,
     /// The user who authenticated, if one did.
     pub user: Option<String>,
+}
+
+/// What a message that was named is known by until its receiver ends: for replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// When it was received.
+    pub at: Timestamp,
+    /// Unique within the process. It begins anywhere between one and four million, where inodes
+    /// and process ids are, so that it does not tell how many there were.
+    pub number: u64,
 }
 
 /// What a name is.
@@ -160,9 +174,9 @@ impl Namer {
         }
     }
 
-    /// A fresh name for the file with this inode, received or adopted at `at`. The second part
-    /// is short and unique within the process: a queue id for replies and logs.
-    pub fn fresh(&self, at: Timestamp, inode: u64, origin: Option<&Origin>) -> (QueueName, String) {
+    /// A fresh name for the file with this inode, received or adopted at `at`, and its
+    /// ticket.
+    pub fn fresh(&self, at: Timestamp, inode: u64, origin: Option<&Origin>) -> (QueueName, Ticket) {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         let at = origin.map_or(at, |origin| origin.received_at);
         let mut name = format!(
@@ -182,8 +196,8 @@ impl Namer {
             let sensor = cut(&origin.sensor, room - user.len());
             name.push_str(&format!("-{ip}-{sensor}-{user}"));
         }
-        let id = format!("{:05X}{counter:07X}", at.subsecond_micros());
-        (QueueName(name), id)
+        let number = FIRST_TICKET + self.token % FIRST_TICKETS + counter;
+        (QueueName(name), Ticket { at, number })
     }
 
     /// A name for a file in `tmp/`, unique while this process lives and after.
@@ -216,9 +230,10 @@ mod tests {
     fn own_names_are_known_again_and_differ() {
         let namer = Namer::new();
         let at = Timestamp::from_seconds(1_700_000_000, 42);
-        let (a, _) = namer.fresh(at, 77, None);
-        let (b, _) = namer.fresh(at, 77, None);
+        let (a, first) = namer.fresh(at, 77, None);
+        let (b, second) = namer.fresh(at, 77, None);
         assert_ne!(a, b);
+        assert_eq!(second.number, first.number + 1);
         assert_eq!(
             a.form(),
             Form::Own {

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::maildir::{FILE_MODE, Maildir};
-use super::name::{Namer, Origin, QueueName};
+use super::name::{Namer, Origin, QueueName, Ticket};
 use crate::logging::Rarely;
 use crate::timestamp::Timestamp;
 
@@ -82,6 +82,13 @@ impl Incoming {
     pub fn flush(&mut self) {
         self.streamed = true;
         self.write_buffer();
+        // A message that is slow in coming holds no memory meanwhile.
+        self.buffer = Vec::new();
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
     }
 
     fn write_buffer(&mut self) {
@@ -146,8 +153,8 @@ impl Drop for Incoming {
     }
 }
 
-/// Called once with what became of a message: its queue id, or why it was not kept.
-pub type Answer = Box<dyn FnOnce(Result<String, SpoolError>) + Send>;
+/// Called once with what became of a message: its ticket, or why it was not kept.
+pub type Answer = Box<dyn FnOnce(Result<Ticket, SpoolError>) + Send>;
 
 #[derive(Debug)]
 struct Shared {
@@ -254,7 +261,7 @@ struct Member {
     message: Incoming,
     answer: Answer,
     name: QueueName,
-    id: String,
+    ticket: Ticket,
 }
 
 /// The first thread: writes each message as it comes, while the second syncs those before it.
@@ -292,11 +299,11 @@ fn write(shared: &Shared, mut message: Incoming, answer: Answer) -> Option<Membe
             .fresh(message.received_at, metadata.ino(), origin))
     });
     match named {
-        Ok((name, id)) => Some(Member {
+        Ok((name, ticket)) => Some(Member {
             message,
             answer,
             name,
-            id,
+            ticket,
         }),
         Err(error) => {
             drop(message);
@@ -325,7 +332,7 @@ fn commit(shared: &Shared, mut group: Vec<Member>, failed: &mut Rarely) {
             message.file = None;
         }
         drop(message);
-        (member.answer)(result.map(|()| member.id));
+        (member.answer)(result.map(|()| member.ticket));
     }
 }
 

@@ -4,31 +4,24 @@
 //! session wants input, so that those to pipelined commands go together. A message's bytes go to
 //! an [`Incoming`] and never stay here; 250 is sent when the spool says that it is durable.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::counters::Counters;
+use super::guests::Guest;
+use super::limits::Doing;
+use super::party::Party;
+use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED};
+use super::shared::{Settings, Shared};
 use crate::envelope::Envelope;
-use crate::queue::Incoming;
-use crate::queue::spool::Handle;
-use crate::smtp::{Outcome, Profile, Session, Step, Transaction};
+use crate::queue::spool::{Handle, SpoolError};
+use crate::queue::{Incoming, Ticket};
+use crate::smtp::{MessageId, Met, Outcome, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
-
-/// How long a client may be silent (RFC 5321 section 4.5.3.2.7).
-const IDLE: Duration = Duration::from_secs(300);
-
-/// How long a client may take over one command line, however it drips in.
-const COMMAND: Duration = Duration::from_secs(600);
-
-/// How long a client may take over one message.
-const MESSAGE: Duration = Duration::from_secs(3600);
 
 /// How long a client may take to read a reply.
 const WRITE: Duration = Duration::from_secs(60);
@@ -36,106 +29,142 @@ const WRITE: Duration = Duration::from_secs(60);
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
 
-/// What connections share.
-pub struct Shared {
-    /// How the session presents itself, and its limits.
-    pub profile: Arc<Profile>,
-    /// The sensor's name.
-    pub sensor: String,
-    /// The way into the queue.
-    pub spool: Handle,
-    /// What was taken.
-    pub counters: Counters,
-    /// One permit for each session.
-    pub sessions: Arc<Semaphore>,
-    /// True when the receiver shuts down.
-    pub stopping: watch::Receiver<bool>,
-}
-
 /// Serves one client until either side ends it.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
-    let Ok(local) = stream.local_addr() else {
-        return; // gone already
-    };
+pub async fn serve(
+    stream: TcpStream,
+    party: Party,
+    guest: Guest,
+    settings: Arc<Settings>,
+    shared: &Shared,
+) {
     let _ = stream.set_nodelay(true);
     shared.counters.session();
+    shared.log.record(&party, &Event::Connect);
+    let now = Instant::now();
     let mut connection = Connection {
         stream,
-        session: Session::new(Arc::clone(&shared.profile)),
+        session: Session::new(Arc::clone(&settings.profile), party.client()),
+        settings,
         shared,
-        peer,
-        local,
-        id: session_id(),
-        incoming: None,
-        size: 0,
-        progress: Instant::now(),
+        party,
+        guest,
+        message: None,
+        totals: Closed::default(),
+        began: now,
+        doing: Doing::Command,
+        progress: now,
     };
-    // A client that vanishes is no event: there are thousands.
+    // A client that vanishes is no event for the log: there are thousands.
     let _ = connection.run().await;
-}
-
-/// Names a session: time and counter, unique within a receiver's life and after.
-fn session_id() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let now = Timestamp::now();
-    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{:x}{:05x}{:x}",
-        now.seconds(),
-        now.subsecond_micros(),
-        counter
-    )
 }
 
 struct Connection<'a> {
     stream: TcpStream,
     session: Session,
+    settings: Arc<Settings>,
     shared: &'a Shared,
-    peer: SocketAddr,
-    local: SocketAddr,
-    id: String,
-    incoming: Option<Incoming>,
-    size: u64,
-    /// When the client last finished something: a command, a message.
+    party: Party,
+    guest: Guest,
+    message: Option<Message>,
+    totals: Closed,
+    began: Instant,
+    /// What the client is at, and since when: since it was last answered.
+    doing: Doing,
     progress: Instant,
+}
+
+/// A message that is coming in.
+struct Message {
+    incoming: Option<Incoming>,
+    mail: Mail,
+}
+
+/// However it ends, cut off at a stop, too.
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.record(&Event::Closed(Closed {
+            duration: self.began.elapsed(),
+            ..self.totals
+        }));
+    }
 }
 
 impl Connection<'_> {
     async fn run(&mut self) -> std::io::Result<()> {
         let mut buffer = vec![0; READ];
         loop {
-            if !self.session.output().is_empty() {
-                self.progress = Instant::now();
-            }
+            self.take_stock();
             self.write_replies().await?;
             let read = match self.read(&mut buffer).await {
                 Wait::Bytes(0) => return Ok(()),
                 Wait::Bytes(read) => read,
                 Wait::Over => return self.write_replies().await,
             };
+            if let Doing::Message(bytes) = &mut self.doing {
+                *bytes += read as u64;
+            }
+            let shortage = self.shared.shortage(&self.settings.limits);
+            self.session.set_shortage(shortage);
             let mut input = buffer.get(..read).unwrap_or_default();
             loop {
                 let (used, step) = self.session.step(input);
                 input = input.get(used..).unwrap_or_default();
+                self.hear();
                 match step {
                     Step::Read => break,
-                    Step::Begin(transaction) => self.begin(transaction),
-                    Step::Content(bytes) => {
-                        self.size += bytes.len() as u64;
-                        if let Some(incoming) = &mut self.incoming
-                            && incoming.push(bytes)
-                        {
-                            self.flush().await;
-                        }
+                    Step::Attempt(attempt) => {
+                        self.totals.logins += 1;
+                        self.shared.counters.login(attempt.accepted);
+                        self.record(&Event::Login(&attempt));
                     }
-                    Step::Abandon => self.incoming = None,
+                    Step::Begin(transaction) => self.begin(transaction),
+                    Step::Content(bytes) => self.content(bytes).await,
+                    Step::Abandon => self.abandon(),
                     Step::End => {
                         let outcome = self.commit().await;
                         self.session.finish(outcome);
                     }
-                    Step::Close => return self.write_replies().await,
+                    // Without TLS in the profile it is never asked for.
+                    Step::StartTls | Step::Close => {
+                        self.take_stock();
+                        return self.write_replies().await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Between two reads: what the client is at, what the session holds, which limits it met.
+    fn take_stock(&mut self) {
+        if !self.session.output().is_empty() {
+            self.progress = Instant::now();
+            self.doing = match self.message {
+                Some(_) => Doing::Message(0),
+                None => Doing::Command,
+            };
+        }
+        let message = self
+            .message
+            .as_ref()
+            .and_then(|message| message.incoming.as_ref());
+        let buffered = message.map_or(0, Incoming::held);
+        self.guest.holds(self.session.held() + buffered);
+        let met = std::mem::take(self.session.met());
+        if met != Met::default() {
+            self.shared.counters.met(met);
+        }
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        self.shared.log.record(&self.party, event);
+    }
+
+    /// Records the commands of the last step.
+    fn hear(&mut self) {
+        let heard = std::mem::take(self.session.heard());
+        for line in heard.split_inclusive(|byte| *byte == b'\n') {
+            self.totals.commands += 1;
+            self.record(&Event::Command(line.strip_suffix(b"\n").unwrap_or(line)));
         }
     }
 
@@ -143,12 +172,8 @@ impl Connection<'_> {
     /// no transaction is open.
     async fn read(&mut self, buffer: &mut [u8]) -> Wait {
         let mut stopping = self.shared.stopping.clone();
-        let limit = if self.incoming.is_some() {
-            MESSAGE
-        } else {
-            COMMAND
-        };
-        let patience = IDLE.min(limit.saturating_sub(self.progress.elapsed()));
+        let limits = &self.settings.limits;
+        let patience = limits.patience(self.doing, self.progress.elapsed());
         loop {
             if *stopping.borrow_and_update() && !self.session.in_transaction() {
                 self.session.shutdown();
@@ -159,6 +184,7 @@ impl Connection<'_> {
                 read = timeout(patience, self.stream.read(buffer)) => match read {
                     Ok(read) => return Wait::Bytes(read.unwrap_or(0)),
                     Err(_) => {
+                        self.shared.counters.timed_out();
                         self.session.timeout();
                         return Wait::Over;
                     }
@@ -184,63 +210,107 @@ impl Connection<'_> {
 
     fn begin(&mut self, transaction: Transaction) {
         let now = Timestamp::now();
+        let mail = Mail {
+            mail_from: transaction.mail_from.clone(),
+            rcpt_count: transaction.rcpt_to.len(),
+            rcpt_to: transaction
+                .rcpt_to
+                .iter()
+                .take(RECIPIENTS_LISTED)
+                .cloned()
+                .collect(),
+            size: 0,
+        };
         let envelope = Envelope {
-            session: self.id.clone(),
+            session: self.party.session.clone(),
             received_at: now,
             sensor: self.shared.sensor.clone(),
-            src_ip: self.peer.ip().to_canonical(),
-            src_port: self.peer.port(),
-            dst_ip: self.local.ip().to_canonical(),
-            dst_port: self.local.port(),
+            src_ip: self.party.src.ip(),
+            src_port: self.party.src.port(),
+            dst_ip: self.party.dst.ip(),
+            dst_port: self.party.dst.port(),
             helo: transaction.helo,
             mail_from: transaction.mail_from,
             rcpt_to: transaction.rcpt_to,
-            user: None,
-            tls: None,
+            user: transaction.user,
+            tls: transaction.tls,
             imported: false,
         };
         let mut incoming = self.shared.spool.incoming(now);
         let _ = incoming.push(&envelope.header_line());
-        self.incoming = Some(incoming);
-        self.size = 0;
+        let incoming = Some(incoming);
+        self.message = Some(Message { incoming, mail });
     }
 
-    /// Writes a message's full buffer out, on a thread that may wait for the disk.
-    async fn flush(&mut self) {
-        if let Some(mut incoming) = self.incoming.take() {
-            let flushed = tokio::task::spawn_blocking(move || {
-                incoming.flush();
-                incoming
-            });
-            self.incoming = flushed.await.ok();
+    async fn content(&mut self, bytes: &[u8]) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        message.mail.size += bytes.len() as u64;
+        if let Some(mut incoming) = message.incoming.take() {
+            let memory = self.shared.guests.memory();
+            if incoming.push(bytes) || self.settings.limits.is_memory_full(memory) {
+                message.incoming = flushed(incoming).await;
+            } else {
+                message.incoming = Some(incoming);
+            }
+        }
+    }
+
+    /// The message is too big: nothing of it stays.
+    fn abandon(&mut self) {
+        if let Some(message) = self.message.take() {
+            self.record(&Event::Mail(&message.mail, session_log::Outcome::TooBig));
         }
     }
 
     /// Hands the message to the spool and waits until it is durable.
     async fn commit(&mut self) -> Outcome {
-        let Some(incoming) = self.incoming.take() else {
-            self.shared.counters.not_kept();
+        let Some(Message { incoming, mail }) = self.message.take() else {
             return Outcome::Failed;
         };
-        let (answer, answered) = oneshot::channel();
-        let commit = Box::new(move |result| drop(answer.send(result)));
-        self.shared.spool.commit(incoming, commit);
-        match answered.await {
-            Ok(Ok(queue_id)) => {
-                self.shared.counters.kept(self.size);
-                Outcome::Kept { queue_id }
+        let answer = match incoming {
+            Some(incoming) => durable(&self.shared.spool, incoming).await,
+            None => None,
+        };
+        match answer {
+            Some(Ok(Ticket { at, number })) => {
+                self.totals.messages += 1;
+                self.shared.counters.kept(mail.size);
+                let id = MessageId { at, number };
+                let queue_id = self.settings.profile.personality.queue_id(&id);
+                self.record(&Event::Mail(&mail, session_log::Outcome::Kept(&queue_id)));
+                Outcome::Kept(id)
             }
-            Ok(Err(_)) => {
+            Some(Err(_)) => {
                 // Whatever the file system refuses may succeed later: 452 (promise 1).
                 self.shared.counters.not_kept();
+                self.record(&Event::Mail(&mail, session_log::Outcome::Full));
                 Outcome::Full
             }
-            _ => {
+            None => {
                 self.shared.counters.not_kept();
+                self.record(&Event::Mail(&mail, session_log::Outcome::Failed));
                 Outcome::Failed
             }
         }
     }
+}
+
+/// Writes a message's full buffer out, on a thread that may wait for the disk.
+async fn flushed(mut incoming: Incoming) -> Option<Incoming> {
+    let flush = move || {
+        incoming.flush();
+        incoming
+    };
+    tokio::task::spawn_blocking(flush).await.ok()
+}
+
+/// What became of a message that was handed to the spool; nothing when it never answers.
+async fn durable(spool: &Handle, incoming: Incoming) -> Option<Result<Ticket, SpoolError>> {
+    let (answer, answered) = oneshot::channel();
+    spool.commit(incoming, Box::new(move |result| drop(answer.send(result))));
+    answered.await.ok()
 }
 
 /// What came of waiting for input.

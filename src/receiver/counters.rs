@@ -1,53 +1,139 @@
-//! What the receiver took, said once a minute and not once a message: a flood must not fill the
-//! disk with log lines.
+//! What the receiver took, and which limits were met, said once a minute and not once a message: a
+//! flood must not fill the disk with log lines.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::limits::Turned;
+use crate::smtp::Met;
 
 /// Counters since the last line.
 #[derive(Debug, Default)]
 pub struct Counters {
     sessions: AtomicU64,
-    refused: AtomicU64,
     messages: AtomicU64,
     bytes: AtomicU64,
     not_kept: AtomicU64,
+    logins: AtomicU64,
+    logged_in: AtomicU64,
+    refused: AtomicU64,
+    limits: LimitCounters,
+}
+
+/// How often each limit was met.
+#[derive(Debug, Default)]
+struct LimitCounters {
+    full: AtomicU64,
+    address_full: AtomicU64,
+    no_memory: AtomicU64,
+    timeouts: AtomicU64,
+    closed: AtomicU64,
+    long_lines: AtomicU64,
+    recipients: AtomicU64,
+    too_big: AtomicU64,
+    no_room: AtomicU64,
+}
+
+impl LimitCounters {
+    fn all(&self) -> [(&'static str, &AtomicU64); 9] {
+        [
+            ("full", &self.full),
+            ("address_full", &self.address_full),
+            ("no_memory", &self.no_memory),
+            ("timeouts", &self.timeouts),
+            ("closed", &self.closed),
+            ("long_lines", &self.long_lines),
+            ("recipients", &self.recipients),
+            ("too_big", &self.too_big),
+            ("no_room", &self.no_room),
+        ]
+    }
+}
+
+fn add(counter: &AtomicU64, times: u64) {
+    counter.fetch_add(times, Ordering::Relaxed);
+}
+
+fn take(counter: &AtomicU64) -> u64 {
+    counter.swap(0, Ordering::Relaxed)
 }
 
 impl Counters {
     /// A session began.
     pub fn session(&self) {
-        self.sessions.fetch_add(1, Ordering::Relaxed);
+        add(&self.sessions, 1);
     }
 
     /// A client was turned away.
-    pub fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub fn turned(&self, why: Turned) {
+        add(&self.refused, 1);
+        let limit = match why {
+            Turned::Full => &self.limits.full,
+            Turned::AddressFull => &self.limits.address_full,
+            Turned::NoMemory => &self.limits.no_memory,
+        };
+        add(limit, 1);
+    }
+
+    /// A session was ended for its silence or slowness.
+    pub fn timed_out(&self) {
+        add(&self.limits.timeouts, 1);
+    }
+
+    /// A session met limits of its own.
+    pub fn met(&self, met: Met) {
+        add(&self.limits.long_lines, met.lines);
+        add(&self.limits.recipients, met.recipients);
+        add(&self.limits.too_big, met.sizes);
+        add(&self.limits.no_room, met.shortages);
+        add(&self.limits.closed, met.closed);
     }
 
     /// A message of so many bytes was kept.
     pub fn kept(&self, bytes: u64) {
-        self.messages.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        add(&self.messages, 1);
+        add(&self.bytes, bytes);
     }
 
     /// A message could not be kept, and its sender was told so.
     pub fn not_kept(&self) {
-        self.not_kept.fetch_add(1, Ordering::Relaxed);
+        add(&self.not_kept, 1);
     }
 
-    /// Says what there was since the last time, in the log and in the status.
-    pub fn say(&self, open: usize) {
-        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+    /// Somebody tried to log in, and got in or not.
+    pub fn login(&self, accepted: bool) {
+        add(&self.logins, 1);
+        add(&self.logged_in, u64::from(accepted));
+    }
+
+    /// Says what there was since the last time, in the log and in the status. `unrecorded` lines
+    /// are missing in the session log.
+    pub fn say(&self, open: usize, unrecorded: u64) {
         let (sessions, refused) = (take(&self.sessions), take(&self.refused));
         let (messages, bytes) = (take(&self.messages), take(&self.bytes));
         let not_kept = take(&self.not_kept);
+        let (logins, logged_in) = (take(&self.logins), take(&self.logged_in));
+        let limits = self.limits.all();
+        let limits = limits.map(|(name, counter)| (name, take(counter)));
         let status = format!("{messages} messages in the last minute, {open} sessions open");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
-        if sessions + refused + messages + not_kept > 0 {
+        let met: u64 = limits.iter().map(|(_, times)| times).sum();
+        if sessions + refused + messages + not_kept + unrecorded + met > 0 {
+            let limits = said(&limits);
             log::info!(
                 "event=receiver.minute sessions={sessions} refused={refused} \
-                 messages={messages} bytes={bytes} not_kept={not_kept} open={open}"
+                 messages={messages} bytes={bytes} not_kept={not_kept} logins={logins} \
+                 logged_in={logged_in} unrecorded={unrecorded} open={open}{limits}"
             );
         }
     }
+}
+
+/// The limits that were met, for the end of a line.
+fn said(limits: &[(&str, u64)]) -> String {
+    let mut said = String::new();
+    for (name, times) in limits.iter().filter(|(_, times)| *times > 0) {
+        let _ = write!(said, " {name}={times}");
+    }
+    said
 }

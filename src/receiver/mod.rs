@@ -1,45 +1,50 @@
 //! The receiver: the service that plays an open relay.
 //!
 //! One thread serves all connections ([`connection`]), one makes messages durable
-//! ([`crate::queue::spool`]); the first never waits for the disk. Memory is bounded by
-//! [`MAX_SESSIONS`] times what one session holds. The receiver needs nobody: it collects whether
-//! an analyzer runs or not.
+//! ([`crate::queue::spool`]), one writes the session log ([`session_log`]); the first never waits
+//! for the disk. What is borne from clients is decided in [`limits`]. The receiver needs nobody: it
+//! collects whether an analyzer runs or not.
 //!
 //! At SIGTERM it stops to accept, ends idle sessions, gives open transactions
 //! [`SHUTDOWN_GRACE`] to finish, and exits. At SIGHUP it checks the configuration and says whether
 //! a restart would change anything. Once a minute it says what it took, if anything.
 
+mod accept;
 mod connection;
 mod counters;
+mod guests;
+mod limits;
+mod listen;
+mod party;
+mod session_log;
+mod shared;
 
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::logging::Rarely;
 use crate::queue::maildir;
 use crate::queue::{Maildir, Spool};
-use crate::smtp::Profile;
 use crate::watchdog;
-use connection::Shared;
 use counters::Counters;
-
-/// Sessions at once; a further client is told 421.
-pub const MAX_SESSIONS: usize = 1000;
-
-/// Recipients of one message, as Postfix has it.
-pub const MAX_RECIPIENTS: usize = 1000;
+use guests::Guests;
+pub use limits::Limits;
+use session_log::SessionLog;
+use shared::{Settings, Shared};
 
 /// How long open transactions may go on after SIGTERM.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Descriptors that no session needs: listeners, the queue's, the logs'.
+const OTHER_FILES: u64 = 64;
 
 /// How often the thread that serves all connections shows that it is not stuck.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -61,9 +66,10 @@ pub fn run(config: &Config) -> Result<(), Failure> {
             ),
         )
     })?;
-    raise_file_limit();
+    raise_file_limit(config.receiver.limits.sessions);
     let _lock = lock(&maildir)?;
     remove_leftovers(&maildir);
+    let (log, log_thread) = open_log(config)?;
     let no_thread = |error: io::Error| {
         Failure::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
     };
@@ -72,14 +78,17 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(no_thread)?;
-    let result = runtime.block_on(serve(config, &spool));
+    let result = runtime.block_on(serve(config, &spool, log));
     drop(runtime);
     spool.finish();
+    if let Some(thread) = log_thread {
+        let _ = thread.join();
+    }
     result
 }
 
-/// A session needs two descriptors, and the usual limit is not twice [`MAX_SESSIONS`].
-fn raise_file_limit() {
+/// A session needs two descriptors, and the usual limit is not twice as many as sessions.
+fn raise_file_limit(sessions: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -88,6 +97,13 @@ fn raise_file_limit() {
     };
     // Refused, the sessions are fewer, and that is logged when it happens.
     let _ = setrlimit(Resource::Nofile, raised);
+    let needed = 2 * sessions as u64 + OTHER_FILES;
+    if let Some(maximum) = limit.maximum.filter(|maximum| *maximum < needed) {
+        log::warn!(
+            "event=receiver.few_files maximum={maximum} needed={needed} \
+             action=\"lower maxsessions or raise LimitNOFILE\""
+        );
+    }
 }
 
 /// One receiver per queue: another one's files in `tmp/` are not leftovers.
@@ -126,19 +142,35 @@ fn remove_leftovers(maildir: &Maildir) {
     }
 }
 
-async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
-    let listeners = listen(config).await?;
+/// The session log, if one is to be kept, and its thread.
+fn open_log(config: &Config) -> Result<(SessionLog, Option<JoinHandle<()>>), Failure> {
+    let receiver = &config.receiver;
+    let Some(path) = receiver.sessionlog.clone() else {
+        return Ok((SessionLog::off(), None));
+    };
+    let named = path.display().to_string();
+    let (log, thread) = SessionLog::open(path, &receiver.sensorname).map_err(|error| {
+        let what = format!(
+            "cannot write the session log {named}: {error}; make its directory, owned by the user \
+             of the receiver, or set [receiver] sessionlog to nothing"
+        );
+        Failure::new(Exit::CantCreate, what)
+    })?;
+    Ok((log, Some(thread)))
+}
+
+async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Failure> {
+    let receiver = &config.receiver;
+    let listeners = listen::listen(&receiver.listenhost, &receiver.listenport).await?;
     let (shutdown, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
-        profile: Arc::new(Profile {
-            hostname: config.receiver.hostname.clone(),
-            max_message_size: config.receiver.maxmessagesize,
-            max_recipients: MAX_RECIPIENTS,
-        }),
-        sensor: config.receiver.sensorname.clone(),
+        settings: RwLock::new(Arc::new(Settings::of(receiver))),
+        sensor: receiver.sensorname.clone(),
         spool: spool.handle(),
         counters: Counters::default(),
-        sessions: Arc::new(Semaphore::new(MAX_SESSIONS)),
+        log,
+        guests: Arc::new(Guests::new()),
+        disk_free: AtomicU64::new(shared::disk_free(&config.queuepath).unwrap_or(u64::MAX)),
         stopping,
     });
     let no_signals = |error: io::Error| Failure::new(Exit::Unavailable, error.to_string());
@@ -147,8 +179,10 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, Arc::clone(&shared))))
+        .map(|listener| tokio::spawn(accept::accept(listener, Arc::clone(&shared))))
         .collect();
+    let (disk, queue) = (Arc::clone(&shared), config.queuepath.clone());
+    tokio::spawn(async move { disk.watch_disk(&queue).await });
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut tick = tokio::time::interval(SAY_EVERY);
     tick.tick().await;
@@ -158,9 +192,12 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => config.check_again(),
+            _ = hangup.recv() => {
+                shared.log.reopen();
+                config.check_again();
+            }
             _ = alive.tick() => watchdog::still_alive(),
-            _ = tick.tick() => shared.counters.say(open_sessions(&shared)),
+            _ = tick.tick() => say(&shared, shared.guests.count()),
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -168,100 +205,13 @@ async fn serve(config: &Config, spool: &Spool) -> Result<(), Failure> {
         task.abort();
     }
     let _ = shutdown.send(true);
-    let all = u32::try_from(MAX_SESSIONS).unwrap_or(u32::MAX);
-    let ended = tokio::time::timeout(SHUTDOWN_GRACE, shared.sessions.acquire_many(all)).await;
-    let cut = if ended.is_ok() {
-        0
-    } else {
-        open_sessions(&shared)
-    };
-    shared.counters.say(cut);
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, shared.guests.gone()).await;
+    let cut = shared.guests.count();
+    say(&shared, cut);
     log::info!("event=receiver.stopped sessions_cut={cut}");
     Ok(())
 }
 
-fn open_sessions(shared: &Shared) -> usize {
-    MAX_SESSIONS - shared.sessions.available_permits()
-}
-
-/// Listens on every address the configured host has.
-async fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
-    let (host, port) = (&config.receiver.listenhost, config.receiver.listenport);
-    let failed = |what: String| Failure::new(Exit::Unavailable, what);
-    let addresses: Vec<SocketAddr> = lookup_host((host.as_str(), port))
-        .await
-        .map_err(|error| {
-            failed(format!(
-                "[receiver] listenhost : {host}: {error}; give an address of this machine"
-            ))
-        })?
-        .collect();
-    let mut listeners = Vec::new();
-    let mut refused = None;
-    for address in addresses {
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                log::info!("event=receiver.listening address={address}");
-                listeners.push(listener);
-            }
-            // A name may have addresses of a family this machine does not speak.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                refused = Some((address, error));
-            }
-            Err(error) => return Err(failed(cannot_listen(address, &error))),
-        }
-    }
-    match refused {
-        Some((address, error)) if listeners.is_empty() => {
-            Err(failed(cannot_listen(address, &error)))
-        }
-        _ => Ok(listeners),
-    }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has the port; `ss -ltnp` shows which",
-        io::ErrorKind::PermissionDenied => {
-            "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, which the service has"
-        }
-        _ => "[receiver] listenhost and listenport say where to listen",
-    };
-    format!("cannot listen on {address}: {error}; {remedy}")
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut failed = Rarely::default();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => open(stream, peer, &shared),
-            Err(error) => {
-                // Out of file descriptors, mostly: let some sessions end.
-                if let Some(held_back) = failed.now() {
-                    log::error!(
-                        "event=receiver.accept_failed reason=\"{error}\" held_back={held_back}"
-                    );
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    match Arc::clone(&shared.sessions).try_acquire_owned() {
-        Ok(permit) => {
-            tokio::spawn(async move {
-                connection::serve(stream, peer, &shared).await;
-                drop(permit);
-            });
-        }
-        Err(_) => {
-            shared.counters.refused();
-            let line = "421 4.7.0 Error: too many connections\r\n";
-            // What does not fit the socket's empty buffer is not worth waiting for.
-            let _ = stream.try_write(line.as_bytes());
-        }
-    }
+fn say(shared: &Shared, open: usize) {
+    shared.counters.say(open, shared.log.take_lost());
 }

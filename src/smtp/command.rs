@@ -2,15 +2,15 @@
 //!
 //! Telling and reading are two steps, because a Postfix looks at the order of commands before it
 //! looks at their syntax: `MAIL` within a transaction is answered `503` whatever follows it.
+//! Other servers look at the syntax first.
 //!
 //! smtp-proto reads MAIL and RCPT. Where it refuses a line, or reads more into one than is good
 //! here (it takes the quotes off a local part and makes the null path out of `<postmaster>`), the
-//! lenient reader of [`path`] takes over, with the parameters and the refusals of a
-//! Postfix. A parameter of an extension that belongs to ESMTP but changes nothing for us (DSN,
+//! lenient reader of [`path`] takes over, with the parameters of a Postfix. A parameter of an extension that belongs to ESMTP but changes nothing for us (DSN,
 //! SMTPUTF8, AUTH) is accepted without having been offered: refusing it would only lose spam.
 //!
 //! What follows a NUL in a line is ignored. Nothing here keeps state or fails; a refusal is the
-//! reply to send.
+//! answer to give.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,8 @@ use smtp_proto::{
     Request,
 };
 
-use super::{path, reply};
+use super::answer::Answer;
+use super::path;
 
 /// Parameters of MAIL that smtp-proto knows and a Postfix takes.
 const MAIL_FLAGS: u64 =
@@ -29,9 +30,6 @@ const MAIL_FLAGS: u64 =
 /// Parameters of RCPT that smtp-proto knows and a Postfix takes.
 const RCPT_FLAGS: u64 =
     RCPT_NOTIFY_SUCCESS | RCPT_NOTIFY_FAILURE | RCPT_NOTIFY_DELAY | RCPT_NOTIFY_NEVER;
-
-/// A reply line that turns a command down.
-pub(super) type Refusal = Cow<'static, str>;
 
 /// The commands, and what else a line can turn out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,11 @@ pub(super) enum Verb {
     Starttls,
     Bdat,
     Etrn,
-    /// Not SMTP: HTTP, a mail header, a TLS handshake.
+    Help,
+    Expn,
+    /// HTTP, as spoken to a proxy.
+    Http,
+    /// Not SMTP either: a mail header, a TLS handshake.
     Foreign,
     /// None of the above.
     Unknown,
@@ -57,8 +59,8 @@ pub(super) enum Verb {
     Empty,
 }
 
-/// The verb table. HELP and EXPN are not in it, as they are not in Postfix's.
-const VERBS: [(&[u8], Verb); 16] = [
+/// The verb table. Which of them a server knows is for its face to say.
+const VERBS: [(&[u8], Verb); 18] = [
     (b"HELO", Verb::Helo),
     (b"EHLO", Verb::Ehlo),
     (b"MAIL", Verb::Mail),
@@ -72,9 +74,11 @@ const VERBS: [(&[u8], Verb); 16] = [
     (b"STARTTLS", Verb::Starttls),
     (b"BDAT", Verb::Bdat),
     (b"ETRN", Verb::Etrn),
-    (b"CONNECT", Verb::Foreign),
-    (b"GET", Verb::Foreign),
-    (b"POST", Verb::Foreign),
+    (b"HELP", Verb::Help),
+    (b"EXPN", Verb::Expn),
+    (b"CONNECT", Verb::Http),
+    (b"GET", Verb::Http),
+    (b"POST", Verb::Http),
 ];
 
 /// A command line, taken apart.
@@ -85,22 +89,54 @@ pub(super) struct Command<'a> {
     pub arguments: &'a [u8],
     /// The line up to its LF (or up to a NUL), as smtp-proto wants it.
     line: &'a [u8],
+    /// The line was UTF-8, what follows a NUL included.
+    pub utf8: bool,
+}
+
+impl<'a> Command<'a> {
+    /// The line without white space at either end.
+    pub(super) fn text(&self) -> &'a [u8] {
+        path::trim(self.line)
+    }
 }
 
 /// What MAIL says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sender {
+pub(super) struct Sender<'a> {
+    /// The path as it was written.
+    pub path: &'a [u8],
     /// Empty for the null reverse-path.
     pub address: String,
-    /// SIZE in bytes (RFC 1870).
-    pub size: Option<u64>,
+    /// SIZE (RFC 1870).
+    pub size: Size<'a>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+}
+
+/// SIZE, as declared with MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size<'a> {
+    /// Not, or as 0, which is the same.
+    Unsaid,
+    Bytes(u64),
+    /// A number beyond all numbers.
+    Overflow,
+    /// No number.
+    Junk(&'a [u8]),
+}
+
+/// What RCPT says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Recipient<'a> {
+    /// The path as it was written.
+    pub path: &'a [u8],
+    pub address: String,
 }
 
 impl<'a> Command<'a> {
     /// Takes a line apart; any line is a command of some sort.
     pub(super) fn new(line: &'a [u8]) -> Self {
+        let utf8 = str::from_utf8(line).is_ok();
         let line = memchr::memchr(0, line)
             .and_then(|nul| line.get(..nul))
             .unwrap_or(line);
@@ -114,17 +150,23 @@ impl<'a> Command<'a> {
             verb: verb(word),
             arguments: path::trim(arguments),
             line,
+            utf8,
         }
     }
 
+    /// Whether MAIL or RCPT has its `FROM:` or `TO:`.
+    pub(super) fn has_keyword(&self) -> bool {
+        self.after_keyword().is_some()
+    }
+
     /// Reads the arguments of MAIL (RFC 5321 §4.1.1.2).
-    pub(super) fn sender(&self) -> Result<Sender, Refusal> {
+    pub(super) fn sender(&self) -> Result<Sender<'a>, Answer<'a>> {
         self.strict_sender()
             .map_or_else(|| self.lenient_sender(), Ok)
     }
 
     /// Reads the arguments of RCPT (RFC 5321 §4.1.1.3).
-    pub(super) fn recipient(&self) -> Result<String, Refusal> {
+    pub(super) fn recipient(&self) -> Result<Recipient<'a>, Answer<'a>> {
         self.strict_recipient()
             .map_or_else(|| self.lenient_recipient(), Ok)
     }
@@ -137,7 +179,7 @@ impl<'a> Command<'a> {
         Request::parse(&mut self.line.iter()).ok()
     }
 
-    fn strict_sender(&self) -> Option<Sender> {
+    fn strict_sender(&self) -> Option<Sender<'a>> {
         match self.strict()? {
             Request::Mail {
                 from:
@@ -154,15 +196,19 @@ impl<'a> Command<'a> {
                         ..
                     },
             } if !address.is_empty() && flags & !MAIL_FLAGS == 0 => Some(Sender {
+                path: self.path().ok()?.0,
                 address: path::text(address.as_bytes()),
-                size: u64::try_from(size).ok().filter(|&size| size > 0),
+                size: match u64::try_from(size) {
+                    Ok(0) | Err(_) => Size::Unsaid,
+                    Ok(bytes) => Size::Bytes(bytes),
+                },
                 eight_bit: flags & MAIL_BODY_8BITMIME != 0,
             }),
             _ => None,
         }
     }
 
-    fn strict_recipient(&self) -> Option<String> {
+    fn strict_recipient(&self) -> Option<Recipient<'a>> {
         match self.strict()? {
             Request::Rcpt {
                 to:
@@ -172,66 +218,77 @@ impl<'a> Command<'a> {
                         rrvs: 0,
                         ..
                     },
-            } if !address.is_empty() && flags & !RCPT_FLAGS == 0 => {
-                Some(path::text(address.as_bytes()))
-            }
+            } if !address.is_empty() && flags & !RCPT_FLAGS == 0 => Some(Recipient {
+                path: self.path().ok()?.0,
+                address: path::text(address.as_bytes()),
+            }),
             _ => None,
         }
     }
 
-    fn lenient_sender(&self) -> Result<Sender, Refusal> {
-        let (word, mut parameters) = self.path(b"FROM", reply::MAIL_SYNTAX, reply::BAD_SENDER)?;
+    fn lenient_sender(&self) -> Result<Sender<'a>, Answer<'a>> {
+        let (path, mut parameters) = self.path()?;
         let mut sender = Sender {
-            address: path::address(word).map_err(|_| reply::BAD_SENDER)?,
-            size: None,
+            path,
+            address: self.address(path)?,
+            size: Size::Unsaid,
             eight_bit: false,
         };
         while let Some(parameter) = next_parameter(&mut parameters) {
             let (key, value) = key_and_value(parameter);
             match key.to_ascii_uppercase().as_slice() {
-                b"SIZE" => sender.size = Some(size(value)?).filter(|&size| size > 0),
+                b"SIZE" => sender.size = size(value),
                 b"BODY" if value.eq_ignore_ascii_case(b"8BITMIME") => sender.eight_bit = true,
                 b"BODY" if value.eq_ignore_ascii_case(b"7BIT") => sender.eight_bit = false,
                 b"SMTPUTF8" | b"RET" | b"ENVID" | b"AUTH" => {}
-                _ => return Err(reply::unsupported(parameter).into()),
+                _ => return Err(Answer::Unsupported(self.verb, path, parameter)),
             }
         }
         Ok(sender)
     }
 
-    fn lenient_recipient(&self) -> Result<String, Refusal> {
-        let (word, mut parameters) = self.path(b"TO", reply::RCPT_SYNTAX, reply::BAD_RECIPIENT)?;
-        let address = path::address(word).map_err(|_| reply::BAD_RECIPIENT)?;
+    fn lenient_recipient(&self) -> Result<Recipient<'a>, Answer<'a>> {
+        let (path, mut parameters) = self.path()?;
+        let address = self.address(path)?;
         if address.is_empty() {
-            return Err(reply::BAD_RECIPIENT.into());
+            return Err(Answer::NullRecipient(path));
         }
         while let Some(parameter) = next_parameter(&mut parameters) {
             let (key, _) = key_and_value(parameter);
             if !key.eq_ignore_ascii_case(b"NOTIFY") && !key.eq_ignore_ascii_case(b"ORCPT") {
-                return Err(reply::unsupported(parameter).into());
+                return Err(Answer::Unsupported(self.verb, path, parameter));
             }
         }
-        Ok(address)
+        Ok(Recipient { path, address })
     }
 
-    /// The word after `FROM:` or `TO:`, and the parameters after it.
-    fn path(
-        &self,
-        keyword: &[u8],
-        no_path: &'static str,
-        malformed: &'static str,
-    ) -> Result<(&'a [u8], &'a [u8]), Refusal> {
-        let rest = self
-            .arguments
+    /// What follows `FROM:` or `TO:`.
+    fn after_keyword(&self) -> Option<&'a [u8]> {
+        let keyword: &[u8] = match self.verb {
+            Verb::Mail => b"FROM",
+            _ => b"TO",
+        };
+        self.arguments
             .split_at_checked(keyword.len())
             .filter(|(word, _)| word.eq_ignore_ascii_case(keyword))
             .and_then(|(_, rest)| path::trim(rest).strip_prefix(b":"))
-            .ok_or(no_path)?;
-        let (word, parameters) = path::word(rest).map_err(|_| malformed)?;
+    }
+
+    /// The word after `FROM:` or `TO:`, and the parameters after it.
+    fn path(&self) -> Result<(&'a [u8], &'a [u8]), Answer<'a>> {
+        let no_path = Answer::NoPath(self.verb, self.arguments);
+        let rest = self.after_keyword().ok_or(no_path)?;
+        let malformed = |_| Answer::BadPath(self.verb, path::trim(rest));
+        let (word, parameters) = path::word(rest).map_err(malformed)?;
         if word.is_empty() {
-            return Err(no_path.into());
+            return Err(no_path);
         }
         Ok((word, parameters))
+    }
+
+    /// The address in a path.
+    fn address(&self, path: &'a [u8]) -> Result<String, Answer<'a>> {
+        path::address(path).map_err(|_| Answer::BadPath(self.verb, path))
     }
 }
 
@@ -268,26 +325,28 @@ fn key_and_value(parameter: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Reads the value of SIZE (RFC 1870 §5).
-fn size(digits: &[u8]) -> Result<u64, Refusal> {
+fn size(digits: &[u8]) -> Size<'_> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(reply::BAD_SIZE.into());
+        return Size::Junk(digits);
     }
-    str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(reply::SIZE_OVERFLOW.into())
+    match str::from_utf8(digits).map(str::parse) {
+        Ok(Ok(0)) => Size::Unsaid,
+        Ok(Ok(bytes)) => Size::Bytes(bytes),
+        _ => Size::Overflow,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sender(line: &str) -> Result<Sender, Refusal> {
-        Command::new(format!("{line}\r\n").as_bytes()).sender()
+    fn sender(line: &str) -> Result<Sender<'_>, Answer<'_>> {
+        Command::new(line.as_bytes()).sender()
     }
 
-    fn recipient(line: &str) -> Result<String, Refusal> {
-        Command::new(format!("{line}\r\n").as_bytes()).recipient()
+    fn recipient(line: &str) -> Result<String, Answer<'_>> {
+        let recipient = Command::new(line.as_bytes()).recipient();
+        recipient.map(|recipient| recipient.address)
     }
 
     #[test]
@@ -299,9 +358,9 @@ mod tests {
             (b"HELO x\0y\r\n", Verb::Helo, b"x"),
             (b"\r\n", Verb::Empty, b""),
             (b"\0EHLO\r\n", Verb::Empty, b""),
-            (b"HELP\r\n", Verb::Unknown, b""),
-            (b"EXPN list\r\n", Verb::Unknown, b"list"),
-            (b"GET / HTTP/1.1\r\n", Verb::Foreign, b"/ HTTP/1.1"),
+            (b"HELP\r\n", Verb::Help, b""),
+            (b"XYZZY list\r\n", Verb::Unknown, b"list"),
+            (b"GET / HTTP/1.1\r\n", Verb::Http, b"/ HTTP/1.1"),
             (b"Subject: x\r\n", Verb::Foreign, b"x"),
             (b"\x16\x03\x01\x02\0\x01\n", Verb::Foreign, b""),
             (b".\r\n", Verb::Foreign, b""),
@@ -362,26 +421,29 @@ mod tests {
         assert_eq!(recipient("RCPT TO:a@b").as_deref(), Ok("a@b"));
         let long = format!("RCPT TO:<{}@b>", "a".repeat(1000));
         assert_eq!(recipient(&long).map(|address| address.len()), Ok(1002));
-        assert_eq!(recipient("RCPT TO:<>"), Err(reply::BAD_RECIPIENT.into()));
-        assert_eq!(recipient("RCPT a@b"), Err(reply::RCPT_SYNTAX.into()));
-        assert_eq!(recipient("RCPT TO:"), Err(reply::RCPT_SYNTAX.into()));
+        assert_eq!(recipient("RCPT TO:<>"), Err(Answer::NullRecipient(b"<>")));
+        let no_path = |arguments| Err(Answer::NoPath(Verb::Rcpt, arguments));
+        assert_eq!(recipient("RCPT a@b"), no_path(b"a@b"));
+        assert_eq!(recipient("RCPT TO:"), no_path(b"TO:"));
     }
 
     #[test]
     fn not_utf8_is_replaced() {
         let command = Command::new(b"RCPT TO:<jos\xe9@b.c>\r\n");
-        assert_eq!(command.recipient().as_deref(), Ok("jos\u{fffd}@b.c"));
+        let recipient = command.recipient().unwrap();
+        assert_eq!(recipient.path, b"<jos\xe9@b.c>");
+        assert_eq!(recipient.address, "jos\u{fffd}@b.c");
     }
 
     #[test]
     fn parameters() {
         let size = |line| sender(line).map(|sender| sender.size);
-        assert_eq!(size("MAIL FROM:<a@b> SIZE=42"), Ok(Some(42)));
-        assert_eq!(size("MAIL FROM:a@b SIZE=42"), Ok(Some(42)));
-        assert_eq!(size("MAIL FROM:<a@b> SIZE=x"), Err(reply::BAD_SIZE.into()));
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=42"), Ok(Size::Bytes(42)));
+        assert_eq!(size("MAIL FROM:a@b SIZE=42"), Ok(Size::Bytes(42)));
+        assert_eq!(size("MAIL FROM:<a@b> SIZE=x"), Ok(Size::Junk(b"x")));
         assert_eq!(
             size("MAIL FROM:<a@b> SIZE=99999999999999999999"),
-            Err(reply::SIZE_OVERFLOW.into())
+            Ok(Size::Overflow)
         );
         for line in [
             "MAIL FROM:<a@b> BY=3;R",
@@ -391,7 +453,11 @@ mod tests {
             let parameter = line.split(' ').next_back().unwrap_or_default();
             assert_eq!(
                 sender(line),
-                Err(reply::unsupported(parameter.as_bytes()).into())
+                Err(Answer::Unsupported(
+                    Verb::Mail,
+                    b"<a@b>",
+                    parameter.as_bytes()
+                ))
             );
         }
     }

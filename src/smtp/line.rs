@@ -6,7 +6,7 @@
 //! [`data`](super::data)).
 //!
 //! Lines that lie whole in the input are lent from it without a copy. A partial line is kept, up
-//! to [`MAX_LINE`] bytes. Of a longer one nothing is kept, its bytes are passed over up to the
+//! to the limit that the caller gives, mostly [`MAX_LINE`] bytes. Of a longer one nothing is kept, its bytes are passed over up to the
 //! next LF, and it is reported once, at its end.
 
 /// Longest command line in bytes, line end included. RFC 5321 §4.5.3.1.4 asks for 512 at least;
@@ -20,7 +20,7 @@ pub(super) enum Line<'a> {
     Partial,
     /// A line, its LF included.
     Whole(&'a [u8]),
-    /// The end of a line longer than [`MAX_LINE`].
+    /// The end of a line longer than the limit.
     TooLong,
 }
 
@@ -28,15 +28,21 @@ pub(super) enum Line<'a> {
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     partial: Vec<u8>,
-    /// The line has outgrown [`MAX_LINE`]; the rest of it is passed over.
+    /// The line has outgrown its limit; the rest of it is passed over.
     overflowed: bool,
     /// `partial` was lent out as a whole line and is stale.
     lent: bool,
 }
 
 impl LineBuffer {
-    /// Takes bytes from `input` up to the first LF; returns how many, and what they made.
-    pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Line<'a>) {
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Takes bytes from `input` up to the first LF; returns how many, and what they made. A line
+    /// of more than `limit` bytes is too long.
+    pub(super) fn next<'a>(&'a mut self, input: &'a [u8], limit: usize) -> (usize, Line<'a>) {
         if self.lent {
             self.partial.clear();
             self.lent = false;
@@ -45,7 +51,7 @@ impl LineBuffer {
             Some(at) => (input.get(..=at).unwrap_or(input), true),
             None => (input, false),
         };
-        self.overflowed |= self.partial.len() + head.len() > MAX_LINE;
+        self.overflowed |= self.partial.len() + head.len() > limit;
         let used = head.len();
         if self.overflowed {
             self.partial.clear();
@@ -72,12 +78,15 @@ mod tests {
     #[test]
     fn lends_whole_lines_and_joins_partial_ones() {
         let mut lines = LineBuffer::default();
-        assert_eq!(lines.next(b"NOOP\r\nQU"), (6, Line::Whole(b"NOOP\r\n")));
-        assert_eq!(lines.next(b"QU"), (2, Line::Partial));
-        assert_eq!(lines.next(b""), (0, Line::Partial));
-        assert_eq!(lines.next(b"IT\nX"), (3, Line::Whole(b"QUIT\n")));
-        assert_eq!(lines.next(b"X"), (1, Line::Partial));
-        assert_eq!(lines.next(b"\n"), (1, Line::Whole(b"X\n")));
+        assert_eq!(
+            lines.next(b"NOOP\r\nQU", MAX_LINE),
+            (6, Line::Whole(b"NOOP\r\n"))
+        );
+        assert_eq!(lines.next(b"QU", MAX_LINE), (2, Line::Partial));
+        assert_eq!(lines.next(b"", MAX_LINE), (0, Line::Partial));
+        assert_eq!(lines.next(b"IT\nX", MAX_LINE), (3, Line::Whole(b"QUIT\n")));
+        assert_eq!(lines.next(b"X", MAX_LINE), (1, Line::Partial));
+        assert_eq!(lines.next(b"\n", MAX_LINE), (1, Line::Whole(b"X\n")));
     }
 
     #[test]
@@ -86,7 +95,7 @@ mod tests {
             let mut line = vec![b'a'; length - 1];
             line.push(b'\n');
             let mut whole = LineBuffer::default();
-            let (used, found) = whole.next(&line);
+            let (used, found) = whole.next(&line, MAX_LINE);
             assert_eq!(used, length);
             assert_eq!(found == Line::TooLong, !fits);
 
@@ -94,11 +103,11 @@ mod tests {
             let (last, rest) = line.split_last().unwrap();
             for byte in rest {
                 assert_eq!(
-                    bytewise.next(std::slice::from_ref(byte)),
+                    bytewise.next(std::slice::from_ref(byte), MAX_LINE),
                     (1, Line::Partial)
                 );
             }
-            let (_, found) = bytewise.next(std::slice::from_ref(last));
+            let (_, found) = bytewise.next(std::slice::from_ref(last), MAX_LINE);
             assert_eq!(found == Line::TooLong, !fits);
         }
     }
@@ -107,10 +116,10 @@ mod tests {
     fn an_endless_line_keeps_nothing() {
         let mut lines = LineBuffer::default();
         for _ in 0..1000 {
-            assert_eq!(lines.next(&[b'a'; 999]), (999, Line::Partial));
+            assert_eq!(lines.next(&[b'a'; 999], MAX_LINE), (999, Line::Partial));
             assert!(lines.partial.capacity() <= 2 * MAX_LINE);
         }
-        assert_eq!(lines.next(b"\nNOOP\n"), (1, Line::TooLong));
-        assert_eq!(lines.next(b"NOOP\n"), (5, Line::Whole(b"NOOP\n")));
+        assert_eq!(lines.next(b"\nNOOP\n", MAX_LINE), (1, Line::TooLong));
+        assert_eq!(lines.next(b"NOOP\n", MAX_LINE), (5, Line::Whole(b"NOOP\n")));
     }
 }

@@ -1,37 +1,40 @@
 //! The SMTP session as decisions: bytes in, steps out.
 //!
-//! This module plays an open mail relay that looks like a Postfix 3.7 with its default settings
-//! and accepts every sender and every recipient. It does no I/O, knows no clock and spawns
+//! This module plays an open mail relay that looks like a well-known mail server and accepts every
+//! sender and every recipient. It does no I/O, knows no clock and spawns
 //! nothing: a shell reads from the socket, calls [`Session::step`] with what it read, does what
 //! the returned [`Step`] says, and writes [`Session::output`] before it waits for more input, so
 //! that the answers to pipelined commands leave in one write (RFC 2920).
 //!
 //! The parts, in the order of the work: `line` cuts command lines out of the stream,
 //! `command` tells which command a line is and reads its arguments, `path` reads addresses as
-//! spam software writes them, [`data`] reads message content, `reply` holds the wording of every
-//! answer, and `session` is the state and the order that commands must come in.
+//! spam software writes them, `auth` takes the steps of one login, [`data`] reads message content, `session` is the state and the order
+//! that commands must come in, `answer` is what it has to say, and `personality` finds the words.
 //!
 //! # Guarantees
 //!
 //! - No byte sequence makes it panic, and memory is bounded whatever a client sends: one partial
-//!   line of [`MAX_LINE`] bytes, at most [`Profile::max_recipients`] addresses each shorter than a
+//!   line of [`Limits::line`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most [`Profile::max_recipients`] addresses each shorter than a
 //!   line, and replies to the input of one `step` call. Message content is handed on as slices of
 //!   the input and never kept.
 //! - Replies do not depend on how the input was cut into reads.
 //! - `250` in answer to DATA is put into the output by [`Session::finish`] with
 //!   [`Outcome::Kept`], and by nothing else.
 //! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
-//! - [`Session::helo`] and the addresses of a [`Transaction`] are UTF-8 without control
+//! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without control
 //!   characters: what was not valid is replaced by U+FFFD.
-//! - A session ends by itself: after [`MAX_ERRORS`] errors or [`MAX_COMMANDS`] commands that led
-//!   to no message it says `421` and asks for [`Step::Close`].
+//! - Nothing that came before a TLS handshake is done after it: what follows STARTTLS in one read
+//!   is thrown away (CVE-2011-0411), and what the session knew is forgotten (RFC 3207 §4.2).
+//! - A session ends by itself: after as many errors as the server it plays bears, or after more than
+//!   [`Limits`] allow, it asks for [`Step::Close`].
 //!
-//! # Where it is not a Postfix
+//! # Where it is not the server that it plays
 //!
 //! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
-//! accepted in commands (Postfix: `500 5.5.2`); DSN and SMTPUTF8 parameters are accepted though
-//! not offered; ETRN is `502`; a line that is too long is refused, where Postfix reads its
-//! beginning; and a bare-LF end of data does not end a message. There are no delays after errors.
+//! accepted in commands (Postfix: `500 5.5.2`); a line that is too long is refused, where Postfix
+//! reads its beginning; and a bare-LF end of data does not end a message. Addresses and parameters
+//! are taken more leniently than by any server. There are no delays after errors, and nobody is
+//! refused for coming early.
 //!
 //! # Failure
 //!
@@ -39,27 +42,72 @@
 //! goes wrong in the shell (disk full, time out, shutdown) is told to the session, which finds the
 //! words for it.
 
+mod answer;
+mod auth;
 mod command;
 pub mod data;
+mod limits;
 mod line;
 mod path;
-mod reply;
+mod personality;
 mod session;
 
+use std::net::IpAddr;
+
+pub use auth::{Accept, Attempt, Auth, MAX_USER, Mechanism, Pair, Secret};
+pub use limits::{Limits, Met, Shortage};
 pub use line::MAX_LINE;
-pub use session::{MAX_COMMANDS, MAX_ERRORS, Session};
+pub use personality::Personality;
+pub use session::{MAX_COMMANDS, MAX_RESPONSE, Session};
+
+use crate::timestamp::Timestamp;
 
 /// What a session says of itself and the limits it keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The name in the greeting and in replies. Not checked: it must be a host name.
     pub hostname: String,
     /// Largest message in bytes, counted after dot-unstuffing; offered as SIZE (RFC 1870).
     pub max_message_size: u64,
     /// Most recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100 at least). Bounds the
-    /// memory of a session: each recipient can take a little less than [`MAX_LINE`] bytes, or
+    /// memory of a session: each recipient can take a little less than [`Limits::line`] bytes, or
     /// three times that where it is not UTF-8.
     pub max_recipients: usize,
+    /// Which server is played.
+    pub personality: Personality,
+    /// Who may log in, and who must.
+    pub auth: Auth,
+    /// How much of a session is borne.
+    pub limits: Limits,
+    /// Whether the shell can do TLS, so that STARTTLS can be offered (RFC 3207).
+    pub tls: bool,
+}
+
+/// What the shell knows of a client before it has said anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Where it comes from; some servers greet with it.
+    pub address: IpAddr,
+    /// When it came; some servers greet with that.
+    pub connected_at: Timestamp,
+    /// Random bits, by which the challenges of CRAM-MD5 cannot be foreseen. A shell draws them
+    /// for each client.
+    pub nonce: u64,
+}
+
+/// The one line for a client that is turned away because there are too many, with its CRLF.
+pub fn busy(profile: &Profile, client: &Client) -> Vec<u8> {
+    let mut output = Vec::new();
+    let context = personality::Context {
+        profile,
+        client,
+        helo: "",
+        extended: false,
+        encrypted: false,
+    };
+    let mut face = profile.personality.face();
+    face.say(&answer::Answer::Busy, &context, &mut output);
+    output
 }
 
 /// What the shell must do next.
@@ -67,6 +115,12 @@ pub struct Profile {
 pub enum Step<'a> {
     /// The input is used up: write the output, then read more.
     Read,
+    /// Somebody has tried to log in and was answered; for the record.
+    Attempt(Attempt),
+    /// A TLS handshake is to follow: write the output, do it, and call [`Session::tls`]. All input
+    /// was taken, and what stood behind the command was thrown away. If the handshake fails, close
+    /// the connection; whatever else is fed to the session, it hears nothing.
+    StartTls,
     /// A message begins. Its `354` is in the output; its content follows as `Content`.
     Begin(Transaction),
     /// A piece of the message's content, dot-unstuffed, never empty.
@@ -93,16 +147,26 @@ pub struct Transaction {
     pub declared_size: Option<u64>,
     /// MAIL had BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// Who the client is logged in as, if it is: not empty, of [`MAX_USER`] bytes at most as sent.
+    pub user: Option<String>,
+    /// The version of TLS, as the shell names it, if there is TLS.
+    pub tls: Option<String>,
+}
+
+/// What a message is known by. The client is told, in the form of the server that is played.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageId {
+    /// When it came.
+    pub at: Timestamp,
+    /// A number that no other message of this process has.
+    pub number: u64,
 }
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is on disk for good: `250`.
-    Kept {
-        /// The name to tell the client, a word of printable ASCII.
-        queue_id: String,
-    },
+    Kept(MessageId),
     /// No space left: `452 4.3.1`. The client is expected to come again.
     Full,
     /// It could not be stored for another reason: `451 4.3.0`.

@@ -4,35 +4,46 @@
 //! outside of one are refused; a HELO is not required. After DATA the session reads content until
 //! the end of data, then waits for [`Session::finish`] to be told what became of the message.
 //!
-//! Limits that end the session: [`MAX_ERRORS`], which a stored message sets back to zero, and
-//! [`MAX_COMMANDS`], which a started message does. Limits that end a message: the profile's
+//! Limits that end the session: the errors that its face bears, which a stored message sets back
+//! to zero, and those of [`Limits`](super::Limits). Limits that end a message: the profile's
 //! `max_message_size` and `max_recipients`.
+
+mod authentication;
+mod bounds;
+mod commands;
 
 use std::mem;
 use std::sync::Arc;
 
-use super::command::{Command, Refusal, Verb};
+use super::answer::Answer;
+use super::auth::{Attempt, Exchange};
+use super::command::Command;
 use super::data::{DataReader, Event};
+use super::limits::{Met, Shortage};
 use super::line::{Line, LineBuffer};
-use super::{Outcome, Profile, Step, Transaction, path, reply};
+use super::personality::{Context, Face};
+use super::{Client, Outcome, Profile, Step, Transaction};
 
-/// Errors after which a session is closed; the default of Postfix's `smtpd_hard_error_limit`. A
-/// message that was stored forgives those before it.
-pub const MAX_ERRORS: u32 = 20;
-
-/// Commands without a DATA between them after which a session is closed. Recipients that were
-/// accepted do not count, they are bounded by [`Profile::max_recipients`].
+/// Commands without a DATA between them after which a session is closed, unless
+/// [`Limits::commands`](super::Limits::commands) says otherwise.
 pub const MAX_COMMANDS: u32 = 1000;
+
+/// Longest response within AUTH in bytes, line end included (RFC 4954 §4).
+pub const MAX_RESPONSE: usize = 12_288;
 
 /// What the session is reading.
 #[derive(Debug)]
 enum Phase {
     /// Command lines.
     Commands,
+    /// The responses of a login.
+    Login(Exchange),
     /// Message content, of which `size` bytes were handed out.
     Content { reader: DataReader, size: u64 },
     /// The rest of a message that is too big.
     Oversize(DataReader),
+    /// Nothing, until `tls` tells that the handshake is done.
+    Handshake,
     /// Nothing, until `finish` tells what became of the message.
     Storing,
     /// Nothing more.
@@ -40,12 +51,15 @@ enum Phase {
 }
 
 /// What came of a command.
-enum Verdict {
+enum Verdict<'l> {
     Accepted,
-    /// Counts against [`MAX_ERRORS`].
-    Refused(Refusal),
+    /// Counts as an error.
+    Refused(Answer<'l>),
     /// The connection is to be closed after this reply.
-    HangUp(&'static str),
+    HangUp(Answer<'l>),
+    /// Somebody has tried to log in.
+    Tried(Attempt),
+    StartTls,
     Begin(Transaction),
 }
 
@@ -53,31 +67,55 @@ enum Verdict {
 #[derive(Debug)]
 pub struct Session {
     profile: Arc<Profile>,
+    client: Client,
     phase: Phase,
     line: LineBuffer,
     output: Vec<u8>,
+    heard: Vec<u8>,
     helo: String,
+    /// The last greeting was EHLO.
+    extended: bool,
+    /// Who the client is logged in as.
+    user: Option<String>,
+    /// The version of TLS, if there is TLS.
+    tls: Option<String>,
+    /// Challenges sent.
+    challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
-    errors: u32,
     commands: u32,
+    errors: u32,
+    messages: u32,
+    shortage: Option<Shortage>,
+    met: Met,
+    face: Box<dyn Face + Send>,
 }
 
 impl Session {
     /// A session just connected. Its greeting is in the output.
-    pub fn new(profile: Arc<Profile>) -> Session {
-        let mut output = Vec::new();
-        reply::greeting(&mut output, &profile);
-        Session {
+    pub fn new(profile: Arc<Profile>, client: Client) -> Session {
+        let mut session = Session {
+            face: profile.personality.face(),
             profile,
+            client,
             phase: Phase::Commands,
             line: LineBuffer::default(),
-            output,
+            output: Vec::new(),
+            heard: Vec::new(),
             helo: String::new(),
+            extended: false,
+            user: None,
+            tls: None,
+            challenges: 0,
             envelope: None,
-            errors: 0,
             commands: 0,
-        }
+            errors: 0,
+            messages: 0,
+            shortage: None,
+            met: Met::default(),
+        };
+        session.say(&Answer::Greeting);
+        session
     }
 
     /// Takes bytes from the front of `input`; returns how many, and what to do next. Call it
@@ -92,12 +130,15 @@ impl Session {
         loop {
             let rest = input.get(used..).unwrap_or_default();
             let (taken, step) = match self.phase {
-                Phase::Closed => return (input.len(), Step::Close),
+                Phase::Closed | Phase::Handshake => return (input.len(), Step::Close),
                 Phase::Content { .. } => self.read_content(rest),
                 Phase::Oversize(_) => self.pass_over(rest),
-                Phase::Commands | Phase::Storing => self.read_command(rest),
+                Phase::Commands | Phase::Login(_) | Phase::Storing => self.read_line(rest),
             };
             used += taken;
+            if step == Some(Step::StartTls) {
+                return (input.len(), Step::StartTls);
+            }
             if let Some(step) = step {
                 return (used, step);
             }
@@ -110,6 +151,13 @@ impl Session {
         &mut self.output
     }
 
+    /// The command lines that were taken since the shell last cleared this, as they came, each
+    /// ended by one LF; for the record. Responses within AUTH are not among them. It grows as the
+    /// output does.
+    pub fn heard(&mut self) -> &mut Vec<u8> {
+        &mut self.heard
+    }
+
     /// Tells what became of the message that ended with [`Step::End`], and answers it (RFC 5321
     /// §4.1.1.4). At any other time it does nothing.
     pub fn finish(&mut self, outcome: Outcome) {
@@ -117,13 +165,26 @@ impl Session {
             return;
         }
         self.phase = Phase::Commands;
+        self.count_message(&outcome);
         match outcome {
-            Outcome::Kept { queue_id } => {
-                self.errors = 0;
-                reply::queued(&mut self.output, &queue_id);
-            }
-            Outcome::Full => reply::put(&mut self.output, reply::STORAGE_FULL),
-            Outcome::Failed => reply::put(&mut self.output, reply::WRITE_FAILED),
+            Outcome::Kept(id) => self.say(&Answer::Queued(&id)),
+            Outcome::Full => self.say(&Answer::StorageFull),
+            Outcome::Failed => self.say(&Answer::WriteFailed),
+        }
+    }
+
+    /// Tells that a TLS handshake was done, and its version: after [`Step::StartTls`], or before
+    /// the first step where TLS comes before SMTP. What the client said before is forgotten (RFC
+    /// 3207 §4.2), the errors it made are not.
+    pub fn tls(&mut self, version: &str) {
+        if matches!(self.phase, Phase::Handshake | Phase::Commands) {
+            self.phase = Phase::Commands;
+            self.tls = Some(version.to_owned());
+            self.line = LineBuffer::default();
+            self.helo.clear();
+            self.extended = false;
+            self.user = None;
+            self.envelope = None;
         }
     }
 
@@ -131,7 +192,10 @@ impl Session {
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            reply::timeout(&mut self.output, &self.profile);
+            self.say(match self.phase {
+                Phase::Content { .. } | Phase::Oversize(_) => &Answer::DataTimeout,
+                _ => &Answer::Timeout,
+            });
             self.phase = Phase::Closed;
         }
     }
@@ -141,7 +205,7 @@ impl Session {
     /// call [`Session::finish`] first, or the client will send it again.
     pub fn shutdown(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            reply::shutdown(&mut self.output, &self.profile);
+            self.say(&Answer::Shutdown);
             self.phase = Phase::Closed;
         }
     }
@@ -149,9 +213,9 @@ impl Session {
     /// Whether the session is between an accepted MAIL and the answer to the end of data.
     pub fn in_transaction(&self) -> bool {
         match self.phase {
-            Phase::Commands => self.envelope.is_some(),
+            Phase::Commands | Phase::Login(_) => self.envelope.is_some(),
             Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing => true,
-            Phase::Closed => false,
+            Phase::Handshake | Phase::Closed => false,
         }
     }
 
@@ -160,20 +224,44 @@ impl Session {
         &self.helo
     }
 
-    fn read_command<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+    fn read_line<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
+        let limit = match self.phase {
+            Phase::Login(_) => MAX_RESPONSE,
+            _ => self.profile.limits.line,
+        };
         // The line may be lent from the buffer, which therefore leaves the session for a moment.
         let mut buffer = mem::take(&mut self.line);
-        let (taken, line) = buffer.next(input);
+        let (taken, line) = buffer.next(input, limit);
         let step = match line {
             Line::Partial => Some(Step::Read),
-            Line::TooLong => self.conclude(Verdict::Refused(reply::LINE_TOO_LONG.into())),
+            Line::TooLong => {
+                self.met.lines += 1;
+                let answer = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(_) => Answer::ResponseTooLong,
+                    _ => Answer::LineTooLong,
+                };
+                self.conclude(refuse(answer))
+            }
             Line::Whole(line) => {
-                let verdict = self.execute(Command::new(line));
+                let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(exchange) => self.respond(exchange, line),
+                    _ => {
+                        self.hear(line);
+                        self.execute(Command::new(line))
+                    }
+                };
                 self.conclude(verdict)
             }
         };
         self.line = buffer;
         (taken, step)
+    }
+
+    fn hear(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.heard.extend_from_slice(line);
+        self.heard.push(b'\n');
     }
 
     fn read_content<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Step<'a>>) {
@@ -186,6 +274,7 @@ impl Session {
             Event::Content(content) => {
                 *size = size.saturating_add(content.len() as u64);
                 if *size > self.profile.max_message_size {
+                    self.met.sizes += 1;
                     self.phase = Phase::Oversize(reader.clone());
                     Step::Abandon
                 } else {
@@ -210,158 +299,83 @@ impl Session {
             Event::Content(_) => None,
             Event::End => {
                 self.phase = Phase::Commands;
-                self.conclude(Verdict::Refused(reply::MESSAGE_TOO_BIG.into()))
+                self.conclude(refuse(Answer::MessageTooBig))
             }
         };
         (taken, step)
     }
 
     /// Answers a command and keeps count.
-    fn conclude<'a>(&mut self, verdict: Verdict) -> Option<Step<'a>> {
+    fn conclude<'a>(&mut self, verdict: Verdict<'_>) -> Option<Step<'a>> {
         match verdict {
             Verdict::Accepted => {}
             Verdict::Refused(refusal) => {
-                reply::put(&mut self.output, &refusal);
-                self.errors += 1;
+                let over = self.refuse(&refusal);
+                self.count_error(over);
+                if matches!(self.phase, Phase::Closed) {
+                    return None;
+                }
+            }
+            Verdict::Tried(attempt) => {
+                self.answer_attempt(&attempt);
+                return Some(Step::Attempt(attempt));
+            }
+            Verdict::StartTls => {
+                self.say(&Answer::TlsReady);
+                self.phase = Phase::Handshake;
+                return Some(Step::StartTls);
             }
             Verdict::HangUp(last_words) => {
-                reply::put(&mut self.output, last_words);
+                self.say(&last_words);
                 self.phase = Phase::Closed;
                 return None;
             }
             Verdict::Begin(transaction) => {
-                reply::put(&mut self.output, reply::START_DATA);
+                self.say(&Answer::StartData);
                 self.phase = Phase::Content {
                     reader: DataReader::new(),
                     size: 0,
                 };
                 self.commands = 0;
+                self.messages += 1;
                 return Some(Step::Begin(transaction));
             }
         }
-        if self.errors >= MAX_ERRORS || self.commands >= MAX_COMMANDS {
-            reply::too_many_errors(&mut self.output, &self.profile);
-            self.phase = Phase::Closed;
-        }
+        self.bound_commands();
         None
     }
 
-    fn execute(&mut self, command: Command<'_>) -> Verdict {
-        if command.verb != Verb::Rcpt {
-            self.commands += 1;
-        }
-        let bare = command.arguments.is_empty();
-        match command.verb {
-            Verb::Helo if bare => refuse(reply::HELO_SYNTAX),
-            Verb::Ehlo if bare => refuse(reply::EHLO_SYNTAX),
-            Verb::Helo => self.greet(command.arguments, reply::helo),
-            Verb::Ehlo => self.greet(command.arguments, reply::ehlo),
-            Verb::Mail => self.mail(command),
-            Verb::Rcpt => self.rcpt(command),
-            Verb::Data => self.data(bare),
-            Verb::Rset if !bare => refuse(reply::RSET_SYNTAX),
-            Verb::Rset => {
-                self.envelope = None;
-                self.accept(reply::OK)
-            }
-            Verb::Noop => self.accept(reply::OK),
-            Verb::Vrfy => self.vrfy(command.arguments),
-            Verb::Quit => Verdict::HangUp(reply::BYE),
-            Verb::Auth => refuse(reply::NO_AUTH),
-            Verb::Starttls if !bare => refuse(reply::STARTTLS_SYNTAX),
-            Verb::Starttls | Verb::Etrn => refuse(reply::NOT_IMPLEMENTED),
-            // Its content would follow unasked and be read as commands.
-            Verb::Bdat => Verdict::HangUp(reply::BDAT_NOT_IMPLEMENTED),
-            Verb::Foreign => Verdict::HangUp(reply::NOT_SMTP),
-            Verb::Unknown => refuse(reply::NOT_RECOGNIZED),
-            Verb::Empty => refuse(reply::BAD_SYNTAX),
-        }
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
     }
 
-    fn accept(&mut self, answer: &str) -> Verdict {
-        reply::put(&mut self.output, answer);
-        Verdict::Accepted
-    }
-
-    fn greet(&mut self, name: &[u8], answer: fn(&mut Vec<u8>, &Profile)) -> Verdict {
-        self.envelope = None;
-        self.helo = path::text(name);
-        answer(&mut self.output, &self.profile);
-        Verdict::Accepted
-    }
-
-    fn mail(&mut self, command: Command<'_>) -> Verdict {
-        if self.envelope.is_some() {
-            return refuse(reply::NESTED_MAIL);
-        }
-        let sender = match command.sender() {
-            Ok(sender) => sender,
-            Err(refusal) => return Verdict::Refused(refusal),
+    /// Puts an answer into the output.
+    fn say(&mut self, answer: &Answer<'_>) {
+        let context = Context {
+            profile: &self.profile,
+            client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
+            encrypted: self.tls.is_some(),
         };
-        if sender.size > Some(self.profile.max_message_size) {
-            return refuse(reply::SIZE_OVER_LIMIT);
-        }
-        self.envelope = Some(Transaction {
-            mail_from: sender.address,
-            declared_size: sender.size,
-            eight_bit: sender.eight_bit,
-            ..Transaction::default()
-        });
-        self.accept(reply::SENDER_OK)
+        self.face.say(answer, &context, &mut self.output);
     }
 
-    fn rcpt(&mut self, command: Command<'_>) -> Verdict {
-        let Some(envelope) = &mut self.envelope else {
-            return refuse(reply::NEED_MAIL);
+    /// Puts a refusal into the output; true where it was one too many.
+    fn refuse(&mut self, answer: &Answer<'_>) -> bool {
+        let context = Context {
+            profile: &self.profile,
+            client: &self.client,
+            helo: &self.helo,
+            extended: self.extended,
+            encrypted: self.tls.is_some(),
         };
-        let recipient = match command.recipient() {
-            Ok(recipient) => recipient,
-            Err(refusal) => return Verdict::Refused(refusal),
-        };
-        if envelope.rcpt_to.len() >= self.profile.max_recipients {
-            // Not an error: the client is to send the message now and the rest in another.
-            self.commands += 1;
-            return self.accept(reply::TOO_MANY_RECIPIENTS);
-        }
-        envelope.rcpt_to.push(recipient);
-        self.accept(reply::RECIPIENT_OK)
-    }
-
-    fn data(&mut self, bare: bool) -> Verdict {
-        match self.envelope.take() {
-            None => refuse(reply::NEED_RCPT),
-            Some(envelope) if envelope.rcpt_to.is_empty() || !bare => {
-                let refusal = if envelope.rcpt_to.is_empty() {
-                    reply::NO_RECIPIENTS
-                } else {
-                    reply::DATA_SYNTAX
-                };
-                self.envelope = Some(envelope);
-                refuse(refusal)
-            }
-            Some(envelope) => Verdict::Begin(Transaction {
-                helo: self.helo.clone(),
-                ..envelope
-            }),
-        }
-    }
-
-    fn vrfy(&mut self, address: &[u8]) -> Verdict {
-        if address.is_empty() {
-            return refuse(reply::VRFY_SYNTAX);
-        }
-        match path::address(address) {
-            Ok(path) if !path.is_empty() => {
-                reply::cannot_verify(&mut self.output, address);
-                Verdict::Accepted
-            }
-            _ => refuse(reply::BAD_RECIPIENT),
-        }
+        self.face.refuse(answer, &context, &mut self.output)
     }
 }
 
-fn refuse(reply: &'static str) -> Verdict {
-    Verdict::Refused(reply.into())
+fn refuse(answer: Answer<'_>) -> Verdict<'_> {
+    Verdict::Refused(answer)
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub fn own_mounts() -> Command {
 
 #[test]
 fn a_full_queue_answers_452_and_loses_nothing() {
-    let rig = Rig::new();
+    // The disk itself is to say that it is full.
+    let rig = Rig::with("[receiver]\nmindiskfree : 0\n");
     fs::create_dir(rig.path("queue")).unwrap();
     let mut command = own_mounts();
     let script = format!(

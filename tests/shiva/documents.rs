@@ -16,10 +16,12 @@ fn page(name: &str) -> String {
     fs::read_to_string(root("man").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The default that the shipped file has: embedded databases, where an old file means MySQL.
+/// The default that the shipped file has: embedded databases, where an old file means MySQL, and
+/// the session log where the package has its directory.
 fn shipped_default(key: &Key) -> &'static str {
     match (key.section, key.name) {
         ("database", "engine") => "sqlite",
+        ("receiver", "sessionlog") => "/var/log/shiva/sessions.json",
         _ => key.default,
     }
 }
@@ -59,7 +61,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
 fn the_shipped_file_is_right_and_relays_nothing() {
     let config = Config::load(Some(&root("etc/shiva.conf"))).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.receiver.listenhost, "localhost");
+    assert_eq!(config.receiver.listenhost, ["localhost"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::rig::{Rig, files_under, finish, wait_until};
+use crate::rig::{Rig, Service, files_under, finish, wait_until};
 
 const HTML: &str = "From: =?utf-8?q?Bill=C3=A9?= <bill@example.net>\r\nTo: victim@example.org\r\n\
     Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; \
@@ -197,4 +197,41 @@ fn a_window_is_closed_when_its_time_is_up() {
     wait_until("both are counted", || rig.total("spams") == 2);
     assert_eq!(taken(), 1);
     analyzer.stop();
+}
+
+#[test]
+fn who_logged_in_is_in_the_record_and_nobody_else_sends() {
+    let rig =
+        Rig::with("[receiver]\nauthenabled : True\nsmtpuser : J\u{fc}rgen\nsmtppasswd : Geheim\n");
+    let log = rig.path("log");
+    let receiver = Service::logging(rig.command("shiva-receiver"), &log);
+    wait_until("the receiver listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", rig.port)).is_ok()
+    });
+    let mut client = rig.client();
+    let refused = client.mail("a@example.net", "b@example.org", b"Subject: x\r\n\r\nx\r\n");
+    assert_eq!(refused.unwrap(), "530 5.7.0 Authentication required\r\n");
+    drop(client);
+    let mut client = rig.client();
+    // J\u{fc}rgen with geheim, then with Geheim.
+    assert!(
+        client
+            .say("AUTH PLAIN AErDvHJnZW4AZ2VoZWlt")
+            .starts_with("535 5.7.8 ")
+    );
+    assert!(
+        client
+            .say("AUTH PLAIN AErDvHJnZW4AR2VoZWlt")
+            .starts_with("235 2.7.0 ")
+    );
+    let kept = client.mail("a@example.net", "b@example.org", b"Subject: x\r\n\r\nx\r\n");
+    assert!(kept.unwrap().starts_with("250 "));
+    drop(client);
+    receiver.stop();
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains(" messages=1 "), "{log}");
+    assert!(log.contains(" logins=2 logged_in=1 "), "{log}");
+    rig.once();
+    let id = rig.report()["top"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(rig.show(&id)["users"][0], "J\u{fc}rgen");
 }

@@ -42,6 +42,14 @@ impl Rig {
         rig
     }
 
+    /// Adds lines to the end of the configuration.
+    pub fn configure(&self, lines: &str) {
+        let file = fs::File::options()
+            .append(true)
+            .open(self.path("shiva.conf"));
+        file.unwrap().write_all(lines.as_bytes()).unwrap();
+    }
+
     /// A path within the installation.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -267,7 +275,11 @@ pub struct Client {
 impl Client {
     /// Connects and says EHLO.
     pub fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Client::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// Says EHLO over a connection.
+    pub fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut client = Client {
@@ -276,6 +288,16 @@ impl Client {
         assert!(client.reply().unwrap().starts_with("220 "));
         assert!(client.say("EHLO client.example.net").starts_with("250"));
         client
+    }
+
+    /// The connection itself, for another thread.
+    pub fn stream(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
+    /// Closes the connection for whoever has it.
+    pub fn close(&self) {
+        let _ = self.reader.get_ref().shutdown(std::net::Shutdown::Both);
     }
 
     /// Sends bytes; false when the other side is gone.

@@ -3,74 +3,25 @@
 //! Each dialogue runs three times: line by line with the replies compared after each exchange,
 //! byte by byte, and as one pipelined input; the three must give the same transcript.
 //!
-//! A dialogue opens with a comment that says what it holds. Its lines:
-//!
-//! - `# …` comment; empty lines are skipped
-//! - `P: max_message_size N`, `P: max_recipients N` profile (10240000 and 1000 unless given)
-//! - `O: kept|full|failed` outcome of the next message (`kept` unless given, as `Q1`, `Q2`, …)
-//! - `C: …` the client sends this line and CRLF
-//! - `T: timeout`, `T: shutdown` the shell calls that function
-//! - `S: …` the session replies with this line
-//! - `E: helo=… from=<…> to=<…>,<…>` a message begins, with this envelope
-//! - `D: …` a message ends, with this content
-//! - `A:` the message is abandoned
-//! - `X:` the connection is to be closed
-//!
-//! Escapes, in `C:` and `D:`: `\r \n \0 \\ \xNN`, `\(3*a)` for `aaa`, and `\c` at the end of a
-//! `C:` line for no CRLF.
+//! The lines of a dialogue are told in [`dialogue`].
 
-use std::fs;
 use std::mem;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shiva::smtp::{Outcome, Profile, Session, Step};
+use shiva::smtp::{Attempt, Client, MessageId, Outcome, Personality, Secret, Session, Step};
+use shiva::timestamp::Timestamp;
 
-/// Raise it with every dialogue that is added: a runner that finds too few must not pass.
-const DIALOGUES: usize = 20;
-
-enum Action {
-    Say(Vec<u8>),
-    Timeout,
-    Shutdown,
-}
-
-/// What is done to the session, and the transcript that must come of it.
-struct Exchange {
-    actions: Vec<Action>,
-    expected: Vec<String>,
-}
-
-struct Dialogue {
-    profile: Profile,
-    outcomes: Vec<String>,
-    exchanges: Vec<Exchange>,
-}
+use crate::dialogue::{self, Action, Dialogue};
 
 #[test]
 fn dialogues() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smtp");
-    let mut files: Vec<PathBuf> = fs::read_dir(&directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "txt"))
-        .collect();
-    files.sort();
-    assert!(
-        files.len() >= DIALOGUES,
-        "{} dialogues in {}, there should be {DIALOGUES}",
-        files.len(),
-        directory.display()
-    );
-    for file in &files {
-        let text = fs::read_to_string(file).unwrap();
-        let name = file.file_name().unwrap().to_string_lossy();
-        assert!(text.starts_with("# "), "{name} must open with a comment");
-        replay(&name, &parse(&name, &text));
+    for dialogue in dialogue::all() {
+        replay(&dialogue);
     }
 }
 
-fn replay(name: &str, dialogue: &Dialogue) {
+fn replay(dialogue: &Dialogue) {
+    let name = &dialogue.name;
     let mut shell = Shell::new(dialogue);
     let mut transcript = Vec::new();
     for (number, exchange) in dialogue.exchanges.iter().enumerate() {
@@ -101,6 +52,10 @@ fn replay(name: &str, dialogue: &Dialogue) {
     {
         if let Action::Say(bytes) = action {
             input.extend_from_slice(bytes);
+            // Nothing behind it would be heard.
+            if bytes.eq_ignore_ascii_case(b"STARTTLS\r\n") {
+                pipelined.act(&Action::Say(mem::take(&mut input)), usize::MAX);
+            }
         } else {
             pipelined.act(&Action::Say(mem::take(&mut input)), usize::MAX);
             pipelined.act(action, usize::MAX);
@@ -110,11 +65,21 @@ fn replay(name: &str, dialogue: &Dialogue) {
     assert_eq!(pipelined.transcript, transcript, "{name}, pipelined");
 }
 
+/// Who speaks in every dialogue.
+fn client() -> Client {
+    Client {
+        address: "192.0.2.7".parse().unwrap(),
+        connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+        nonce: 1,
+    }
+}
+
 /// Does what the receiver's shell does, on paper.
 struct Shell<'a> {
     session: Session,
     outcomes: std::slice::Iter<'a, String>,
-    messages: usize,
+    messages: u64,
+    personality: Personality,
     content: Vec<u8>,
     transcript: Vec<String>,
     closed: bool,
@@ -123,9 +88,10 @@ struct Shell<'a> {
 impl<'a> Shell<'a> {
     fn new(dialogue: &'a Dialogue) -> Self {
         let mut shell = Shell {
-            session: Session::new(Arc::new(dialogue.profile.clone())),
+            session: Session::new(Arc::new(dialogue.profile.clone()), client()),
             outcomes: dialogue.outcomes.iter(),
             messages: 0,
+            personality: dialogue.profile.personality,
             content: Vec::new(),
             transcript: Vec::new(),
             closed: false,
@@ -158,13 +124,21 @@ impl<'a> Shell<'a> {
                         .iter()
                         .map(|to| format!("<{to}>"))
                         .collect();
+                    let user = transaction.user.map(|user| format!(" user={user}"));
                     self.transcript.push(format!(
-                        "E: helo={} from=<{}> to={}",
+                        "E: helo={} from=<{}> to={}{}",
                         transaction.helo,
                         transaction.mail_from,
-                        to.join(",")
+                        to.join(","),
+                        user.unwrap_or_default()
                     ));
                 }
+                Step::StartTls => {
+                    self.transcript.push("H:".into());
+                    self.session.tls("TLSv1.3");
+                    return;
+                }
+                Step::Attempt(attempt) => self.transcript.push(login(&attempt)),
                 Step::Content(content) => self.content.extend_from_slice(content),
                 Step::Abandon => {
                     self.content.clear();
@@ -184,20 +158,29 @@ impl<'a> Shell<'a> {
         self.transcript
             .push(format!("D: {}", escape(&content)).trim_end().into());
         self.messages += 1;
+        let id = MessageId {
+            at: Timestamp::from_seconds(1_700_000_000, 123_456),
+            number: self.messages + 1_000_000,
+        };
+        let told = self.personality.queue_id(&id);
         self.session
             .finish(match self.outcomes.next().map(String::as_str) {
-                None | Some("kept") => Outcome::Kept {
-                    queue_id: format!("Q{}", self.messages),
-                },
+                None | Some("kept") => Outcome::Kept(id.clone()),
                 Some("full") => Outcome::Full,
                 Some("failed") => Outcome::Failed,
                 Some(other) => panic!("unknown outcome {other}"),
             });
-        self.flush();
+        self.flush_naming(&told);
     }
 
     fn flush(&mut self) {
+        self.flush_naming("no message");
+    }
+
+    /// Takes the replies; the message of this id is the `Q1`, `Q2`, … of the dialogue.
+    fn flush_naming(&mut self, id: &str) {
         let output = String::from_utf8(mem::take(self.session.output())).unwrap();
+        let output = output.replace(id, &format!("Q{}", self.messages));
         for line in output.split_inclusive("\r\n") {
             let line = line.strip_suffix("\r\n").expect("a reply without CRLF");
             self.transcript.push(format!("S: {line}").trim_end().into());
@@ -205,102 +188,18 @@ impl<'a> Shell<'a> {
     }
 }
 
-fn parse(name: &str, text: &str) -> Dialogue {
-    let mut dialogue = Dialogue {
-        profile: Profile {
-            hostname: "mx.example".into(),
-            max_message_size: 10_240_000,
-            max_recipients: 1000,
-        },
-        outcomes: Vec::new(),
-        exchanges: vec![Exchange {
-            actions: Vec::new(),
-            expected: Vec::new(),
-        }],
+fn login(attempt: &Attempt) -> String {
+    let secret = match &attempt.secret {
+        Secret::Password(password) => escape(password),
+        Secret::Digest { digest, .. } => escape(digest),
     };
-    for line in text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (kind, rest) = line
-            .split_once(':')
-            .unwrap_or_else(|| panic!("{name}: {line}"));
-        let rest = rest.strip_prefix(' ').unwrap_or(rest);
-        match kind {
-            "P" => set(&mut dialogue.profile, rest),
-            "O" => dialogue.outcomes.push(rest.into()),
-            "C" | "T" => {
-                let action = match rest {
-                    "timeout" if kind == "T" => Action::Timeout,
-                    "shutdown" if kind == "T" => Action::Shutdown,
-                    _ => Action::Say(unescape(rest)),
-                };
-                let last = dialogue.exchanges.last_mut().unwrap();
-                if last.expected.is_empty() {
-                    last.actions.push(action);
-                } else {
-                    dialogue.exchanges.push(Exchange {
-                        actions: vec![action],
-                        expected: Vec::new(),
-                    });
-                }
-            }
-            "S" | "E" | "D" | "A" | "X" => {
-                dialogue
-                    .exchanges
-                    .last_mut()
-                    .unwrap()
-                    .expected
-                    .push(line.trim_end().into());
-            }
-            _ => panic!("{name}: {line}"),
-        }
-    }
-    let replies = dialogue
-        .exchanges
-        .iter()
-        .map(|exchange| exchange.expected.len());
-    assert!(replies.sum::<usize>() > 1, "{name} expects nothing");
-    dialogue
-}
-
-fn set(profile: &mut Profile, setting: &str) {
-    match setting.split_once(' ') {
-        Some(("max_message_size", value)) => profile.max_message_size = value.parse().unwrap(),
-        Some(("max_recipients", value)) => profile.max_recipients = value.parse().unwrap(),
-        _ => panic!("unknown setting {setting}"),
-    }
-}
-
-/// The bytes that a `C:` line stands for.
-fn unescape(mut text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let Some((plain, escaped)) = text.split_once('\\') {
-        bytes.extend_from_slice(plain.as_bytes());
-        let (code, rest) = escaped.split_at(1);
-        text = rest;
-        match code {
-            "r" => bytes.push(b'\r'),
-            "n" => bytes.push(b'\n'),
-            "0" => bytes.push(0),
-            "\\" => bytes.push(b'\\'),
-            "x" => {
-                bytes.push(u8::from_str_radix(&rest[..2], 16).unwrap());
-                text = &rest[2..];
-            }
-            "(" => {
-                let (repetition, after) = rest.split_once(')').unwrap();
-                let (times, what) = repetition.split_once('*').unwrap();
-                bytes.extend(what.repeat(times.parse().unwrap()).bytes());
-                text = after;
-            }
-            "c" if rest.is_empty() => return bytes,
-            _ => panic!("unknown escape \\{code}"),
-        }
-    }
-    bytes.extend_from_slice(text.as_bytes());
-    bytes.extend_from_slice(b"\r\n");
-    bytes
+    let (name, user) = (attempt.mechanism.name(), escape(&attempt.user));
+    let fate = if attempt.accepted {
+        "accepted"
+    } else {
+        "refused"
+    };
+    format!("L: {name} {user} {secret} {fate}")
 }
 
 /// Content as a `D:` line shows it.

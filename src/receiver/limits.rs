@@ -1,0 +1,217 @@
+//! What the receiver bears from all clients together and from one: counts in, verdict out.
+//!
+//! No clock, no socket, no disk: the shell counts and measures, asks here, and does what it is told.
+//! What one session bears is [`smtp::Limits`](crate::smtp::Limits), which the session itself keeps.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::smtp::Shortage;
+
+/// Bytes that a session costs before it holds anything: its buffers, its state, and the socket's.
+pub const SESSION_BYTES: usize = 24 * 1024;
+
+/// The limits, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at once.
+    pub sessions: usize,
+    /// Sessions at once from one [`network`].
+    pub sessions_per_address: usize,
+    /// How long a client may be silent.
+    pub idle: Duration,
+    /// How long a client may take over one command line, however it drips in.
+    pub command: Duration,
+    /// How long a client may take over one message.
+    pub data: Duration,
+    /// Bytes a second that a message must come in with, on the average; 0 for none.
+    pub rate: u64,
+    /// How long a message may come in more slowly at first.
+    pub rate_grace: Duration,
+    /// Bytes that all sessions may hold in memory.
+    pub memory: usize,
+    /// Free bytes of the queue's disk below which no message is begun.
+    pub disk_free: u64,
+}
+
+/// Why a client is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// There are too many sessions.
+    Full,
+    /// There are too many from its address.
+    AddressFull,
+    /// There is no memory for one more.
+    NoMemory,
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It is to send a command.
+    Command,
+    /// It has sent so many bytes of a message.
+    Message(u64),
+}
+
+impl Limits {
+    /// Whether one more client is served, where there are so many sessions, so many of them from its
+    /// network, and so many bytes in memory.
+    pub fn admit(&self, sessions: usize, of_network: usize, memory: usize) -> Result<(), Turned> {
+        if sessions >= self.sessions {
+            Err(Turned::Full)
+        } else if of_network >= self.sessions_per_address {
+            Err(Turned::AddressFull)
+        } else if memory.saturating_add(SESSION_BYTES) > self.memory {
+            Err(Turned::NoMemory)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How long a client is waited for that has been at what it does for `elapsed`; zero where its
+    /// time is up.
+    pub fn patience(&self, doing: Doing, elapsed: Duration) -> Duration {
+        let whole = match doing {
+            Doing::Command => self.command,
+            Doing::Message(bytes) => self.data.min(self.earned(bytes)),
+        };
+        self.idle.min(whole.saturating_sub(elapsed))
+    }
+
+    /// The time that so many bytes of a message may take.
+    fn earned(&self, bytes: u64) -> Duration {
+        match self.rate {
+            0 => Duration::MAX,
+            rate => self.rate_grace.max(Duration::from_secs(bytes / rate)),
+        }
+    }
+
+    /// What is lacking for one more message, where so many bytes are in memory and free on the
+    /// disk; an unknown disk has room.
+    pub fn shortage(&self, memory: usize, disk_free: Option<u64>) -> Option<Shortage> {
+        if self.is_memory_full(memory) {
+            Some(Shortage::Memory)
+        } else {
+            let is_short = disk_free.is_some_and(|free| free < self.disk_free);
+            is_short.then_some(Shortage::Disk)
+        }
+    }
+
+    /// Whether messages under way must go to the disk at once.
+    pub fn is_memory_full(&self, memory: usize) -> bool {
+        memory >= self.memory
+    }
+}
+
+/// Who counts as one client: an address, and of IPv6 the /64 that one customer has for himself.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(bits))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        let seconds = || (1..5000_u64).prop_map(Duration::from_secs);
+        let counts = (1..50_usize, 1..50_usize);
+        let times = (seconds(), seconds(), seconds(), seconds());
+        (counts, times, 0..1000_u64, 0..1_usize << 30, 0..1_u64 << 40).prop_map(
+            |(counts, times, rate, memory, disk_free)| Limits {
+                sessions: counts.0,
+                sessions_per_address: counts.1,
+                idle: times.0,
+                command: times.1,
+                data: times.2,
+                rate,
+                rate_grace: times.3,
+                memory,
+                disk_free,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn never_are_there_more_than_the_limits_say(
+            limits in limits(),
+            clients in proptest::collection::vec((0..4_usize, 0..SESSION_BYTES * 2), 0..200),
+        ) {
+            let (mut all, mut memory, mut of) = (0, 0_usize, [0_usize; 4]);
+            for (network, bytes) in clients {
+                match limits.admit(all, of[network], memory) {
+                    Ok(()) => {
+                        all += 1;
+                        of[network] += 1;
+                        memory += SESSION_BYTES;
+                        prop_assert!(memory <= limits.memory);
+                        memory += bytes;
+                    }
+                    Err(Turned::Full) => prop_assert_eq!(all, limits.sessions),
+                    Err(Turned::AddressFull) => {
+                        prop_assert_eq!(of[network], limits.sessions_per_address);
+                    }
+                    Err(Turned::NoMemory) => {
+                        prop_assert!(memory + SESSION_BYTES > limits.memory);
+                    }
+                }
+                prop_assert!(all <= limits.sessions);
+                prop_assert!(of.iter().all(|of| *of <= limits.sessions_per_address));
+            }
+        }
+
+        #[test]
+        fn no_client_is_waited_for_beyond_its_time(
+            limits in limits(), seconds in 0..10_000_u64, bytes in 0..10_000_000_u64, more in 0..1000_u64,
+        ) {
+            let elapsed = Duration::from_secs(seconds);
+            for (doing, whole) in [
+                (Doing::Command, limits.command),
+                (Doing::Message(bytes), limits.data),
+            ] {
+                let patience = limits.patience(doing, elapsed);
+                prop_assert!(patience <= limits.idle);
+                prop_assert!(patience.is_zero() || elapsed + patience <= whole);
+            }
+            // More bytes never mean less time.
+            let patience = |bytes| limits.patience(Doing::Message(bytes), elapsed);
+            prop_assert!(patience(bytes + more) >= patience(bytes));
+            // Time is up only for those who are late or slow.
+            if patience(bytes).is_zero() {
+                let slow = limits.rate > 0 && elapsed >= limits.rate_grace && bytes / limits.rate <= seconds;
+                prop_assert!(elapsed >= limits.data || slow);
+            }
+        }
+
+        #[test]
+        fn a_shortage_is_said_exactly_where_there_is_one(
+            limits in limits(), memory in 0..1_usize << 31, free in 0..1_u64 << 41,
+        ) {
+            let expected = match (memory >= limits.memory, free < limits.disk_free) {
+                (true, _) => Some(Shortage::Memory),
+                (false, true) => Some(Shortage::Disk),
+                (false, false) => None,
+            };
+            prop_assert_eq!(limits.shortage(memory, Some(free)), expected);
+            prop_assert_ne!(limits.shortage(memory, None), Some(Shortage::Disk));
+        }
+    }
+
+    #[test]
+    fn a_customer_with_a_network_of_his_own_is_one_client() {
+        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:0:0:1"));
+        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+    }
+}
