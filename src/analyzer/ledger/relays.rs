@@ -11,6 +11,10 @@ use crate::store::{Day, Fate, ProbeSeen, Relay};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 
+/// How long an answer of the relay host may wait to be written: to write one by itself costs the
+/// analysis as much as a small batch does.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+
 /// How often a ledger that waits for the relay host looks for its answers.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -77,9 +81,17 @@ impl Ledger {
         self.batch.relays.push((u64::from(record), relay));
     }
 
-    /// Writes what became of copies since the last call; true when the last copy of a window that
-    /// has closed is settled, so that the window can be taken in.
+    /// Writes what became of copies, from time to time; true when a copy of a window that has closed
+    /// is settled, so that perhaps the window can be taken in.
     pub fn settle_relays(&mut self) -> Result<bool, GaveUp> {
+        if self.answers_written.elapsed() < WRITE_EVERY {
+            return Ok(false);
+        }
+        self.write_answers()
+    }
+
+    /// Writes what became of copies since the last call.
+    fn write_answers(&mut self) -> Result<bool, GaveUp> {
         let settled = self.relaying.settled();
         if settled.is_empty() {
             return Ok(false);
@@ -87,6 +99,7 @@ impl Ledger {
         let store = &mut self.store;
         self.patience
             .until("database", || store.settle_relays(&settled))?;
+        self.answers_written = Instant::now();
         let open = self.window.number();
         Ok(settled.iter().any(|one| one.window != open))
     }
@@ -95,14 +108,15 @@ impl Ledger {
     pub fn finish_relays(&mut self, most: Option<Duration>) -> Result<(), GaveUp> {
         let began = Instant::now();
         while self.relaying.under_way() > 0 && most.is_none_or(|most| began.elapsed() < most) {
-            self.settle_relays()?;
+            self.write_answers()?;
+            self.keep()?;
             if most.is_none() && self.patience.is_stopped() {
                 return Err(GaveUp::Stopped);
             }
             watchdog::still_alive();
             std::thread::sleep(LOOK_EVERY);
         }
-        self.settle_relays().map(drop)
+        self.write_answers().map(drop)
     }
 
     /// Lets no further delivery begin.
