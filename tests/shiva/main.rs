@@ -21,6 +21,7 @@ mod mariadb_site;
 mod message;
 mod notices;
 mod programs;
+mod relay_beside;
 mod relay_delivery;
 mod relay_exim;
 mod relay_host;
