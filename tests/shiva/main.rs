@@ -26,6 +26,7 @@ mod message;
 mod notices;
 mod programs;
 mod pseudonyms;
+mod relay_beside;
 mod relay_delivery;
 mod relay_exim;
 mod relay_host;
