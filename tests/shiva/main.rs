@@ -41,3 +41,4 @@ mod smtp_golden;
 mod store_days;
 mod store_relaying;
 mod store_suite;
+mod subscribing;
