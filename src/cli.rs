@@ -259,7 +259,7 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
 fn channel(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("a channel has a name".into()),
-        ..=STRING_MAX => Ok(text.to_owned()),
+        1..=STRING_MAX => Ok(text.to_owned()),
         _ => Err(format!("a channel's name has at most {STRING_MAX} bytes")),
     }
 }
