@@ -132,6 +132,9 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Add received records to the main store, as if they were found here
+        #[arg(long)]
+        store: bool,
     },
     /// What the analyzer sees in a message, as JSON; nothing is stored
     Parse {
@@ -242,11 +245,13 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
             channels,
             dir,
             json,
+            store,
         }) => {
             let wanted = subscribe::Wanted {
                 channels: channels.clone(),
                 dir: dir.clone(),
                 json: *json,
+                store: *store,
             };
             subscribe::run(&config, &wanted)
         }
@@ -259,7 +264,7 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
 fn channel(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("a channel has a name".into()),
-        ..=STRING_MAX => Ok(text.to_owned()),
+        1..=STRING_MAX => Ok(text.to_owned()),
         _ => Err(format!("a channel's name has at most {STRING_MAX} bytes")),
     }
 }

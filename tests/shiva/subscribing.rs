@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shiva::parsed::ParsedSpam;
@@ -91,6 +92,15 @@ impl Subscribing {
     /// Waits until it says something on standard error.
     pub fn wait_until_said(&self, words: &str) {
         wait_until(words, || self.said().contains(words));
+    }
+
+    /// SIGTERM; it must end with this code. Returns what it said.
+    pub fn fail(mut self, code: i32) -> String {
+        let child = &mut self.service.0;
+        kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+        wait_until("it ends", || child.try_wait().unwrap().is_some());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        fs::read_to_string(&self.err).unwrap()
     }
 
     /// SIGTERM; it must end well. Returns what it said.

@@ -1,8 +1,9 @@
-//! What is done with what is received: it is read, printed and kept.
+//! What is done with what is received: it is read, printed, kept and gathered.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::time::{Duration, Instant};
 
+use super::gather::Gatherer;
 use super::keep::{Keeper, Kind};
 use super::line;
 use super::queue::{Next, Queue};
@@ -53,16 +54,18 @@ pub(super) struct Receiving {
     out: BufWriter<Stdout>,
     json: bool,
     keeper: Option<Keeper>,
+    gatherer: Option<Gatherer>,
     mishaps: Mishaps,
 }
 
 impl Receiving {
-    /// Prints text or JSON, and keeps files where there is somebody to keep them.
-    pub(super) fn new(json: bool, keeper: Option<Keeper>) -> Receiving {
+    /// Prints text or JSON, and keeps files and gathers records where somebody does.
+    pub(super) fn new(json: bool, keeper: Option<Keeper>, gatherer: Option<Gatherer>) -> Receiving {
         Receiving {
             out: BufWriter::new(io::stdout()),
             json,
             keeper,
+            gatherer,
             mishaps: Mishaps::default(),
         }
     }
@@ -84,13 +87,15 @@ impl Receiving {
                     }),
             };
         }
+        let printed = printed.and_then(|()| self.out.flush());
         self.mishaps.sum_up();
-        match printed.and_then(|()| self.out.flush()) {
+        let gathered = self.gatherer.map_or(Ok(()), Gatherer::finish);
+        match printed {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 let what = format!("cannot write to standard output: {error}");
                 Err(Failure::new(Exit::Io, what))
             }
-            _ => Ok(()),
+            _ => gathered,
         }
     }
 
@@ -109,6 +114,11 @@ impl Receiving {
         };
         self.out.write_all(line.as_bytes())?;
         match &received {
+            Received::Record(record) => {
+                if let Some(gatherer) = &mut self.gatherer {
+                    gatherer.add(message, record);
+                }
+            }
             Received::Sample(file) => self.keep(message, Kind::Sample, file),
             Received::Attachment(file) => self.keep(message, Kind::Attachment, file),
             _ => {}
