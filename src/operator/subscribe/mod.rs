@@ -18,6 +18,7 @@ mod listen;
 mod queue;
 mod rarely;
 mod receiving;
+mod shelf;
 mod stop;
 
 use std::io::{self, Write};

@@ -1,10 +1,11 @@
 //! What is done with what is received: it is read, printed, kept and gathered.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::gather::Gatherer;
-use super::keep::{Keeper, Kind};
+use super::keep::{Keeper, Kind, NotKept};
 use super::line;
 use super::queue::{Next, Queue};
 use super::rarely::Rarely;
@@ -35,6 +36,28 @@ impl Mishaps {
             say(&format!(
                 "refused what {ident} published on {channel}: {refused} ({times} so far)"
             ));
+        }
+    }
+
+    /// Files were kept or not. A disk that is full may have room for the next.
+    fn kept(&mut self, dir: &Path, kept: Result<(), NotKept>) {
+        let dir = dir.display();
+        match kept {
+            Ok(()) => {
+                if self.not_kept.over().is_some() {
+                    say(&format!("{dir}: files are kept again"));
+                }
+            }
+            Err(NotKept { files, error }) => {
+                self.never_kept += files;
+                if self.not_kept.happened(Instant::now()) {
+                    let files = self.never_kept;
+                    say(&format!(
+                        "{dir}: cannot keep what was received: {error}; files that were not kept so \
+                         far: {files}; the next is tried again"
+                    ));
+                }
+            }
         }
     }
 
@@ -78,16 +101,13 @@ impl Receiving {
                 Next::Item(message) => self.receive(&message),
                 Next::Closed => break,
                 Next::Nothing if stop.is_set() => break,
-                Next::Nothing => self
-                    .out
-                    .flush()
-                    .and_then(|()| match queue.next(LOOK_EVERY) {
-                        Next::Item(message) => self.receive(&message),
-                        Next::Nothing | Next::Closed => Ok(()),
-                    }),
+                Next::Nothing => self.settle().and_then(|()| match queue.next(LOOK_EVERY) {
+                    Next::Item(message) => self.receive(&message),
+                    Next::Nothing | Next::Closed => Ok(()),
+                }),
             };
         }
-        let printed = printed.and_then(|()| self.out.flush());
+        let printed = printed.and(self.settle());
         self.mishaps.sum_up();
         let gathered = self.gatherer.map_or(Ok(()), Gatherer::finish);
         match printed {
@@ -126,29 +146,20 @@ impl Receiving {
         Ok(())
     }
 
-    /// Keeps a file, where files are kept. A disk that is full may have room for the next.
+    /// Keeps a file, where files are kept.
     fn keep(&mut self, message: &Message, kind: Kind, file: &File) {
-        let Some(keeper) = &mut self.keeper else {
-            return;
-        };
-        let mishaps = &mut self.mishaps;
-        let dir = keeper.path().display().to_string();
-        match keeper.keep(message, kind, file) {
-            Ok(()) => {
-                if let Some(times) = mishaps.not_kept.over() {
-                    say(&format!("{dir}: files are kept again; {times} were not"));
-                }
-            }
-            Err(error) => {
-                mishaps.never_kept += 1;
-                if mishaps.not_kept.happened(Instant::now()) {
-                    let times = mishaps.not_kept.times;
-                    say(&format!(
-                        "{dir}: cannot keep what was received: {error} ({times} so far); the next is \
-                         tried again"
-                    ));
-                }
-            }
+        if let Some(keeper) = &mut self.keeper {
+            let kept = keeper.keep(message, kind, file);
+            self.mishaps.kept(keeper.path(), kept);
         }
+    }
+
+    /// Has all that was printed and kept so far read by whoever looks.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            let kept = keeper.settle();
+            self.mishaps.kept(keeper.path(), kept);
+        }
+        self.out.flush()
     }
 }
