@@ -44,7 +44,7 @@ _shiva() {
                     ;;
                 probes) options+=' --json' ;;
                 pseudonym) options+=' --reverse' ;;
-                subscribe) options+=' --channel --dir --json' ;;
+                subscribe) options+=' --channel --dir --json --store' ;;
                 help)
                     options=''
                     operands='report show relay probes import pseudonym subscribe parse'

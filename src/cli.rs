@@ -132,6 +132,9 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Add received records to the main store, as if they were found here
+        #[arg(long)]
+        store: bool,
     },
     /// What the analyzer sees in a message, as JSON; nothing is stored
     Parse {
@@ -242,11 +245,13 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
             channels,
             dir,
             json,
+            store,
         }) => {
             let wanted = subscribe::Wanted {
                 channels: channels.clone(),
                 dir: dir.clone(),
                 json: *json,
+                store: *store,
             };
             subscribe::run(&config, &wanted)
         }

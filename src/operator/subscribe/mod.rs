@@ -9,14 +9,16 @@
 //! Each arrow is a [`queue`] bounded in bytes. A broker hands a message on once and keeps nothing: what
 //! comes while this program is not connected, or is in its memory when it dies, is lost to it. What
 //! cannot be read, kept or stored is said on standard error, once and then rarely, and counted; nothing
-//! but a signal, or a reader of standard output that has gone away, ends the program.
+//! but a signal, or standard output that cannot be written to, ends the program.
 
+mod gather;
 mod keep;
 mod line;
 mod listen;
 mod queue;
 mod rarely;
 mod receiving;
+mod shelf;
 mod stop;
 
 use std::io::{self, Write};
@@ -29,6 +31,7 @@ use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::hpfeeds::Broker;
 use crate::hpfeeds::payload::{ATTACHMENTS, IP_URL, PARSED, RAW};
+use gather::Gatherer;
 use keep::Keeper;
 use listen::Listener;
 use queue::Queue;
@@ -49,13 +52,20 @@ pub struct Wanted {
     pub dir: Option<PathBuf>,
     /// Print JSON.
     pub json: bool,
+    /// Add records to the main store.
+    pub store: bool,
 }
 
 /// Subscribes until a signal comes.
 pub fn run(config: &Config, wanted: &Wanted) -> Result<(), Failure> {
+    end_at_panics();
     let broker = broker(config)?;
     let stop = Stop::at_signals()?;
     let keeper = wanted.dir.as_deref().map(keeper).transpose()?;
+    let gatherer = match wanted.store {
+        true => Some(Gatherer::start(config, &stop)?),
+        false => None,
+    };
     let channels = match wanted.channels.as_slice() {
         [] => CHANNELS.map(ToOwned::to_owned).to_vec(),
         named => named.to_vec(),
@@ -68,7 +78,19 @@ pub fn run(config: &Config, wanted: &Wanted) -> Result<(), Failure> {
         stop: stop.clone(),
     };
     spawn("listen", move || listener.run())?;
-    Receiving::new(wanted.json, keeper).work(&queue, &stop)
+    Receiving::new(wanted.json, keeper, gatherer).work(&queue, &stop)
+}
+
+/// A panic is a bug, in any thread; the others would wait for it in vain. Its message may hold a
+/// stranger's bytes: say where it was, not what it says.
+fn end_at_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        say(&format!("ends by a bug, at {at}"));
+        std::process::abort();
+    }));
 }
 
 /// The broker of the configuration, whether anything is shared there or not.

@@ -1,9 +1,11 @@
-//! What is done with what is received: it is read, printed and kept.
+//! What is done with what is received: it is read, printed, kept and gathered.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::keep::{Keeper, Kind};
+use super::gather::Gatherer;
+use super::keep::{Keeper, Kind, NotKept};
 use super::line;
 use super::queue::{Next, Queue};
 use super::rarely::Rarely;
@@ -37,6 +39,28 @@ impl Mishaps {
         }
     }
 
+    /// Files were kept or not. A disk that is full may have room for the next.
+    fn kept(&mut self, dir: &Path, kept: Result<(), NotKept>) {
+        let dir = dir.display();
+        match kept {
+            Ok(()) => {
+                if self.not_kept.over().is_some() {
+                    say(&format!("{dir}: files are kept again"));
+                }
+            }
+            Err(NotKept { files, error }) => {
+                self.never_kept += files;
+                if self.not_kept.happened(Instant::now()) {
+                    let files = self.never_kept;
+                    say(&format!(
+                        "{dir}: cannot keep what was received: {error}; files that were not kept so \
+                         far: {files}; the next is tried again"
+                    ));
+                }
+            }
+        }
+    }
+
     fn sum_up(&self) {
         let refused = self.pickles.times + self.unfit.times;
         if refused > 0 {
@@ -53,16 +77,18 @@ pub(super) struct Receiving {
     out: BufWriter<Stdout>,
     json: bool,
     keeper: Option<Keeper>,
+    gatherer: Option<Gatherer>,
     mishaps: Mishaps,
 }
 
 impl Receiving {
-    /// Prints text or JSON, and keeps files where there is somebody to keep them.
-    pub(super) fn new(json: bool, keeper: Option<Keeper>) -> Receiving {
+    /// Prints text or JSON, and keeps files and gathers records where somebody does.
+    pub(super) fn new(json: bool, keeper: Option<Keeper>, gatherer: Option<Gatherer>) -> Receiving {
         Receiving {
             out: BufWriter::new(io::stdout()),
             json,
             keeper,
+            gatherer,
             mishaps: Mishaps::default(),
         }
     }
@@ -75,22 +101,21 @@ impl Receiving {
                 Next::Item(message) => self.receive(&message),
                 Next::Closed => break,
                 Next::Nothing if stop.is_set() => break,
-                Next::Nothing => self
-                    .out
-                    .flush()
-                    .and_then(|()| match queue.next(LOOK_EVERY) {
-                        Next::Item(message) => self.receive(&message),
-                        Next::Nothing | Next::Closed => Ok(()),
-                    }),
+                Next::Nothing => self.settle().and_then(|()| match queue.next(LOOK_EVERY) {
+                    Next::Item(message) => self.receive(&message),
+                    Next::Nothing | Next::Closed => Ok(()),
+                }),
             };
         }
+        let printed = printed.and(self.settle());
         self.mishaps.sum_up();
-        match printed.and_then(|()| self.out.flush()) {
+        let gathered = self.gatherer.map_or(Ok(()), Gatherer::finish);
+        match printed {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 let what = format!("cannot write to standard output: {error}");
                 Err(Failure::new(Exit::Io, what))
             }
-            _ => Ok(()),
+            _ => gathered,
         }
     }
 
@@ -109,6 +134,11 @@ impl Receiving {
         };
         self.out.write_all(line.as_bytes())?;
         match &received {
+            Received::Record(record) => {
+                if let Some(gatherer) = &mut self.gatherer {
+                    gatherer.add(message, record);
+                }
+            }
             Received::Sample(file) => self.keep(message, Kind::Sample, file),
             Received::Attachment(file) => self.keep(message, Kind::Attachment, file),
             _ => {}
@@ -116,29 +146,20 @@ impl Receiving {
         Ok(())
     }
 
-    /// Keeps a file, where files are kept. A disk that is full may have room for the next.
+    /// Keeps a file, where files are kept.
     fn keep(&mut self, message: &Message, kind: Kind, file: &File) {
-        let Some(keeper) = &mut self.keeper else {
-            return;
-        };
-        let mishaps = &mut self.mishaps;
-        let dir = keeper.path().display().to_string();
-        match keeper.keep(message, kind, file) {
-            Ok(()) => {
-                if let Some(times) = mishaps.not_kept.over() {
-                    say(&format!("{dir}: files are kept again; {times} were not"));
-                }
-            }
-            Err(error) => {
-                mishaps.never_kept += 1;
-                if mishaps.not_kept.happened(Instant::now()) {
-                    let times = mishaps.not_kept.times;
-                    say(&format!(
-                        "{dir}: cannot keep what was received: {error} ({times} so far); the next is \
-                         tried again"
-                    ));
-                }
-            }
+        if let Some(keeper) = &mut self.keeper {
+            let kept = keeper.keep(message, kind, file);
+            self.mishaps.kept(keeper.path(), kept);
         }
+    }
+
+    /// Has all that was printed and kept so far read by whoever looks.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            let kept = keeper.settle();
+            self.mishaps.kept(keeper.path(), kept);
+        }
+        self.out.flush()
     }
 }
