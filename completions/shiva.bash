@@ -7,10 +7,21 @@ _shiva() {
     local cur prev words cword split
     _init_completion -s || return
 
-    if [[ $prev == --config ]]; then
-        _filedir
-        return
-    fi
+    case $prev in
+        --config)
+            _filedir
+            return
+            ;;
+        --dir)
+            _filedir -d
+            return
+            ;;
+        --channel)
+            local channels='shiva.parsed shiva.ip.url shiva.raw shiva.attachments'
+            mapfile -t COMPREPLY < <(compgen -W "$channels" -- "$cur")
+            return
+            ;;
+    esac
     $split && return
 
     local options='--config --check-config --help' operands='' command=''
@@ -23,7 +34,7 @@ _shiva() {
             case $command in
                 '')
                     options+=' --version'
-                    operands='report show relay probes import pseudonym parse help'
+                    operands='report show relay probes import pseudonym subscribe parse help'
                     ;;
                 report) options+=' --json' ;;
                 show) options+=' --json --raw' ;;
@@ -33,9 +44,10 @@ _shiva() {
                     ;;
                 probes) options+=' --json' ;;
                 pseudonym) options+=' --reverse' ;;
+                subscribe) options+=' --channel --dir --json --store' ;;
                 help)
                     options=''
-                    operands='report show relay probes import pseudonym parse'
+                    operands='report show relay probes import pseudonym subscribe parse'
                     ;;
             esac
             ;;
@@ -51,7 +63,7 @@ _shiva() {
 }
 
 # The command that stands before the cursor: the first word that is neither an option nor the
-# file of --config.
+# file of --config. No command's option can stand before it.
 _shiva_command() {
     local at
     for ((at = 1; at < cword; at++)); do

@@ -14,8 +14,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Engine};
 use crate::exit::{self, Exit, Failure};
+use crate::hpfeeds::codec::STRING_MAX;
 use crate::operator::relay::SwitchTo;
-use crate::operator::{dbcreate, import, parse, probes, pseudonym, relay, report, show};
+use crate::operator::{dbcreate, import, parse, probes, pseudonym, relay, report, show, subscribe};
 use crate::privileges::{Keep, become_owner};
 use crate::{analyzer, crash, logging, receiver, watchdog};
 
@@ -119,6 +120,21 @@ enum Command {
         /// Addresses, or with --reverse pseudonyms
         #[arg(required = true)]
         addresses: Vec<String>,
+    },
+    /// What others share over hpfeeds, as it comes
+    Subscribe {
+        /// Subscribe to this channel; can be repeated [default: the four of SHIVA]
+        #[arg(long = "channel", value_name = "CHANNEL", value_parser = channel)]
+        channels: Vec<String>,
+        /// Keep samples and attachments in this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Add received records to the main store, as if they were found here
+        #[arg(long)]
+        store: bool,
     },
     /// What the analyzer sees in a message, as JSON; nothing is stored
     Parse {
@@ -225,8 +241,31 @@ fn operate(cli: &ShivaCli) -> Result<(), Failure> {
         Some(Command::Pseudonym { reverse, addresses }) => {
             pseudonym::run(&config, addresses, *reverse)
         }
+        Some(Command::Subscribe {
+            channels,
+            dir,
+            json,
+            store,
+        }) => {
+            let wanted = subscribe::Wanted {
+                channels: channels.clone(),
+                dir: dir.clone(),
+                json: *json,
+                store: *store,
+            };
+            subscribe::run(&config, &wanted)
+        }
         Some(Command::Import { paths }) => import::run(&config, paths),
         Some(Command::Parse { .. }) | None => Ok(()),
+    }
+}
+
+/// The name of a channel, as the protocol has it.
+fn channel(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a channel has a name".into()),
+        1..=STRING_MAX => Ok(text.to_owned()),
+        _ => Err(format!("a channel's name has at most {STRING_MAX} bytes")),
     }
 }
 

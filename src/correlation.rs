@@ -9,33 +9,25 @@
 //! Where it is to be shared, the window's records are in the outbox ([`crate::hpfeeds::outbox`]) before
 //! the transaction is committed, and are let go after it.
 //!
-//! The index over the main store is built at start, outside of a transaction, and kept up after
-//! that.
+//! The index over the main store ([`index`]) is built at start, outside of a transaction, and kept up
+//! after that. Records that others published go in likewise ([`gathering`]).
+
+pub mod gathering;
+mod index;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
 use crate::crash;
-use crate::fingerprint::{Ctph, Fingerprint, SpamId};
 use crate::hpfeeds::outbox::{self, Dropped, Outbox, Writer};
 use crate::hpfeeds::sent::Sent;
 use crate::queue::maildir::remove;
-use crate::sameness::{Against, Index, Rule, Scratch};
+use crate::sameness::Rule;
 use crate::store::{
-    Known, MainStore, Place, Result, StoreError, StoreErrorKind, TakeIn, WindowKey, WindowStore,
+    MainStore, Place, Result, StoreError, StoreErrorKind, TakeIn, WindowKey, WindowStore,
 };
-
-/// The index over the main store.
-struct MainIndex {
-    rule: Rule,
-    index: Index,
-    scratch: Scratch,
-    /// The id of each record in the index, by its number there.
-    ids: Vec<SpamId>,
-    /// The number of the last record of the main store that is in the index.
-    last: u64,
-}
+use index::MainIndex;
 
 /// Takes closed windows into the main store.
 pub struct Correlation {
@@ -57,13 +49,7 @@ impl Correlation {
             outbox: None,
             sent: None,
             is_stopped: Box::new(|| false),
-            known: MainIndex {
-                rule,
-                index: Index::new(),
-                scratch: Scratch::new(),
-                ids: Vec::new(),
-                last: 0,
-            },
+            known: MainIndex::new(rule),
         }
     }
 
@@ -89,7 +75,7 @@ impl Correlation {
     /// records the index has.
     pub fn catch_up(&mut self) -> Result<usize> {
         let (known, is_stopped) = (&mut self.known, &self.is_stopped);
-        self.main.each_known(known.last, &mut |number, record| {
+        self.main.each_known(known.last(), &mut |number, record| {
             if is_stopped() {
                 return Err(StoreError {
                     kind: StoreErrorKind::Unavailable,
@@ -98,7 +84,7 @@ impl Correlation {
             }
             known.add(number, &record)
         })?;
-        Ok(known.ids.len())
+        Ok(known.len())
     }
 
     /// Takes in every closed window that waits, oldest first; returns how many.
@@ -123,8 +109,10 @@ impl Correlation {
             let (windows, known) = (&mut self.windows, &mut self.known);
             let (outbox, sent) = (self.outbox.as_ref(), self.sent.as_ref());
             self.main.take_in(&key, &mut |taking| {
-                taking.each_known(known.last, &mut |number, record| known.add(number, &record))?;
-                let places = known.places(windows.as_mut(), window)?;
+                taking.each_known(known.last(), &mut |number, record| {
+                    known.add(number, &record)
+                })?;
+                let places = places(known, windows.as_mut(), window)?;
                 records(windows.as_mut(), &key, &places, (outbox, sent), taking)?;
                 counts(windows.as_mut(), window, taking)?;
                 crash::point("window-before-commit");
@@ -222,57 +210,18 @@ fn outbox_failed(error: &io::Error) -> StoreError {
     }
 }
 
-impl MainIndex {
-    /// Puts a record of the main store into the index.
-    fn add(&mut self, number: u64, known: &Known) -> Result<()> {
-        self.last = number;
-        // A row that another program left without a readable id cannot be met again.
-        if let Ok(id) = known.id.parse::<SpamId>() {
-            let digest = digest(&self.rule, known);
-            let record = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
-            self.index.insert(record, id, digest.as_ref(), known.length);
-            self.ids.push(id);
+/// Which of a window's records belong to one of the main store: id by id.
+fn places(
+    known: &mut MainIndex,
+    windows: &mut dyn WindowStore,
+    window: u64,
+) -> Result<HashMap<String, String>> {
+    let mut places = HashMap::new();
+    windows.each_known(window, &mut |record| {
+        if let Some(id) = known.find(&record) {
+            places.insert(record.id, id);
         }
         Ok(())
-    }
-
-    /// Which of a window's records belong to one of the main store: id by id.
-    fn places(
-        &mut self,
-        windows: &mut dyn WindowStore,
-        window: u64,
-    ) -> Result<HashMap<String, String>> {
-        let mut places = HashMap::new();
-        windows.each_known(window, &mut |known| {
-            let Some(fingerprint) = fingerprint(&known) else {
-                places.insert(known.id.clone(), known.id);
-                return Ok(());
-            };
-            let query = self.rule.query(&fingerprint, Against::Main);
-            let found = self.index.find(&query, &mut self.scratch);
-            if let Some(id) = found.and_then(|found| self.ids.get(found.record as usize)) {
-                places.insert(known.id, id.to_string());
-            }
-            Ok(())
-        })?;
-        Ok(places)
-    }
-}
-
-fn digest(rule: &Rule, known: &Known) -> Option<Ctph> {
-    rule.compares_digest(known.body_chars)
-        .then(|| known.ssdeep.parse().ok())?
-}
-
-/// What a record is found by; nothing but its own id where that is none of ours. In windows that
-/// the first SHIVA left there are records without a digest: they have no near copies.
-fn fingerprint(known: &Known) -> Option<Fingerprint> {
-    let ssdeep = known.ssdeep.parse::<Ctph>();
-    Some(Fingerprint {
-        id: known.id.parse().ok()?,
-        body_chars: if ssdeep.is_ok() { known.body_chars } else { 0 },
-        ssdeep: ssdeep.unwrap_or(Ctph::empty()),
-        length: known.length,
-        has_text: known.has_text,
-    })
+    })?;
+    Ok(places)
 }

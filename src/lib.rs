@@ -15,11 +15,11 @@
 //! - [`archive`]: samples, attachments and undeliverable messages on disk.
 //! - [`relay`]: the counted few that go on to the relay host.
 //! - [`store`]: the window store and the main store, and their engines.
-//! - [`correlation`]: closed windows go into the main store.
+//! - [`correlation`]: closed windows, and what others published, go into the main store.
 //! - [`hpfeeds`]: what was learnt is shared.
 //! - [`analyzer`]: the service around all of these, threads and waiting.
-//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import` and
-//!   `parse`, and `shiva-dbcreate`.
+//! - [`operator`]: the commands `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import`,
+//!   `subscribe` and `parse`, and `shiva-dbcreate`.
 //!
 //! Beside the way: [`notification`] (what needs a person is mailed to one), [`cli`],
 //! [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),

@@ -7,7 +7,7 @@
 //! A window's way: [`outbox`] takes its records in before it goes into the main store; the
 //! [`publisher`], beside the analysis, puts [`pseudonym`]s in the place of recipients ([`covered`]),
 //! makes [`payload`]s and hands them to the broker; what the broker surely has is moved ([`sent`]) and
-//! forgotten.
+//! forgotten. What others published is read by [`received`].
 //!
 //! The protocol: [`codec`] is bytes and frames, without I/O; [`connection`] speaks it to a broker, over
 //! TCP or TLS; [`fault`] is why a connection ended, and [`backoff`] decides when the next one is
@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod payload;
 pub mod pseudonym;
 pub mod publisher;
+pub mod received;
 pub mod sent;
 mod tls;
 mod wire;

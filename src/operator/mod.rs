@@ -1,5 +1,5 @@
 //! The operator's commands: `shiva report`, `show`, `relay`, `probes`, `pseudonym`, `import`,
-//! `parse`, and `shiva-dbcreate`.
+//! `parse`, `subscribe`, and `shiva-dbcreate`.
 //!
 //! They read the stores directly, whether the analyzer runs or not, and print what strangers
 //! wrote only after [`crate::escape`] made it harmless (JSON escapes by itself).
@@ -13,6 +13,7 @@ pub mod pseudonym;
 pub mod relay;
 pub mod report;
 pub mod show;
+pub mod subscribe;
 
 use std::io::{self, Write};
 

@@ -50,6 +50,10 @@ pub fn run(config: &Config, id: &str, form: Form) -> Result<(), Failure> {
         Form::Json => super::print_json(&ParsedSpam::from(&*spam)),
         Form::Raw => {
             let path = &spam.record.sample;
+            if path.is_empty() {
+                let what = "there is no sample of it here: it was received over hpfeeds";
+                return Err(Failure::new(Exit::NoInput, what));
+            }
             let sample = std::fs::read(path).map_err(|error| {
                 Failure::new(
                     Exit::NoInput,

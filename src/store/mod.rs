@@ -18,6 +18,8 @@ pub mod sqlite;
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::queue::QueueName;
 use crate::queue::name::token;
 use crate::timestamp::Timestamp;
@@ -201,7 +203,7 @@ pub trait WindowStore: Send {
     fn drop_window(&mut self, window: u64) -> Result<()>;
 }
 
-/// Names a window among those of all analyzers.
+/// Names a window among those of all analyzers, or what was taken in like one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowKey {
     /// The analyzer's name, which its window store has had from the beginning.
@@ -214,6 +216,21 @@ pub struct WindowKey {
 }
 
 impl WindowKey {
+    /// What names a payload that was received over hpfeeds: 127 bits of its SHA-256.
+    pub fn of_payload(payload: &[u8]) -> WindowKey {
+        let hash = Sha256::digest(payload);
+        let number = |skipped| {
+            let bytes = hash.iter().skip(skipped).take(8);
+            bytes.fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
+        };
+        WindowKey {
+            analyzer: "hpfeeds".into(),
+            // One bit less: SQLite's numbers have a sign.
+            window: number(0) >> 1,
+            token: format!("{:016x}", number(8)),
+        }
+    }
+
     /// A token for a window that is opened now.
     fn draw() -> Result<String> {
         token().map_err(|error| StoreError {
@@ -256,6 +273,10 @@ pub trait MainStore: Send {
     /// Whether a window was taken in.
     fn is_taken(&mut self, key: &WindowKey) -> Result<bool>;
 
+    /// One transaction that adds to the store; no other adds anything until it ends. `fill` may be
+    /// called again, where what it did before was undone.
+    fn add(&mut self, fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>) -> Result<()>;
+
     /// Takes a window in: one transaction with the marker in it. `fill` asks what came in since
     /// it last looked, which nobody changes until the transaction ends, and hands over each of the
     /// window's records with the place it goes to, and each of its undeliverable counts. It is
@@ -264,7 +285,12 @@ pub trait MainStore: Send {
         &mut self,
         key: &WindowKey,
         fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        self.add(&mut |taking| match taking.mark(key)? {
+            true => fill(taking),
+            false => Ok(()),
+        })
+    }
 
     /// Whether the main store's record of this id keeps this sample.
     fn keeps_sample(&mut self, id: &str, sample: &str) -> Result<bool>;
@@ -279,8 +305,10 @@ pub trait MainStore: Send {
     fn probe_recipients(&mut self, most: usize) -> Result<Vec<String>>;
 }
 
-/// The open transaction of [`MainStore::take_in`].
+/// The open transaction of [`MainStore::add`].
 pub trait TakeIn {
+    /// Writes the marker of a window or payload; false where it was there before.
+    fn mark(&mut self, key: &WindowKey) -> Result<bool>;
     /// As [`MainStore::each_known`], within the transaction.
     fn each_known(
         &mut self,

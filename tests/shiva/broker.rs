@@ -32,6 +32,8 @@ pub const CHANNELS: [&str; 4] = [
 pub const PUBLISHER: &str = "sensor";
 /// May subscribe to them.
 pub const SUBSCRIBER: &str = "reader";
+/// May do both.
+pub const SITE: &str = "site";
 /// May do nothing.
 pub const NOBODY: &str = "nobody";
 
@@ -43,7 +45,7 @@ pub fn secret(ident: &str) -> String {
     format!("the secret of {ident}")
 }
 
-/// A broker with the three users. Dropped, it is killed.
+/// A broker with these users. Dropped, it is killed.
 pub struct Broker {
     directory: tempfile::TempDir,
     port: u16,
@@ -199,7 +201,12 @@ impl Broker {
 
     /// Publishes by the Python client, as the publisher.
     pub fn publish<'m>(&self, messages: impl Iterator<Item = (&'m str, &'m [u8])>) {
-        let mut command = self.client("publish", PUBLISHER);
+        self.publish_as(PUBLISHER, messages);
+    }
+
+    /// Publishes by the Python client.
+    pub fn publish_as<'m>(&self, ident: &str, messages: impl Iterator<Item = (&'m str, &'m [u8])>) {
+        let mut command = self.client("publish", ident);
         let mut client = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = client.stdin.take().unwrap();
         for (channel, payload) in messages {
@@ -307,6 +314,7 @@ fn users() -> Value {
     json!({
         PUBLISHER: user(PUBLISHER, &CHANNELS, &[]),
         SUBSCRIBER: user(SUBSCRIBER, &["tests.ready"], &subscribe),
+        SITE: user(SITE, &CHANNELS, &subscribe),
         NOBODY: user(NOBODY, &[], &[]),
     })
 }

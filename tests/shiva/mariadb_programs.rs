@@ -9,7 +9,7 @@ use crate::mariadb_databases::Rights;
 use crate::rig::{Rig, files_under, finish, wait_until};
 
 /// An installation on fresh databases, which `shiva-dbcreate` has made.
-fn installed(databases: &Databases<'_>) -> Rig {
+pub fn installed(databases: &Databases<'_>) -> Rig {
     let rig = Rig::with(&databases.config(&databases.account(Rights::Dbcreate)));
     rig.ok("shiva-dbcreate", &[]);
     let text = fs::read_to_string(rig.path("shiva.conf")).unwrap();

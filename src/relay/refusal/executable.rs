@@ -270,18 +270,15 @@ pub fn is_name_refused(name: &str) -> bool {
 pub fn holds_uuencoded(text: &[u8]) -> bool {
     memmem::find_iter(text, b"begin").any(|at| {
         let (before, line) = text.split_at(at);
-        let line = line.split(|byte| matches!(byte, b'\r' | b'\n')).next();
-        let begins_line = matches!(before, [] | [.., b'\r' | b'\n']);
-        begins_line
-            && line
-                .and_then(uuencoded_name)
-                .is_some_and(|name| is_name_refused(&name))
+        matches!(before, [] | [.., b'\r' | b'\n'])
+            && uuencoded_name(line).is_some_and(|name| is_name_refused(&name))
     })
 }
 
-/// The name in `begin 644 NAME` or `begin-base64 644 NAME`.
-fn uuencoded_name(line: &[u8]) -> Option<String> {
-    let line = line.get(..UUENCODED_MAX).unwrap_or(line);
+/// The name in a first line that is `begin 644 NAME` or `begin-base64 644 NAME`.
+fn uuencoded_name(text: &[u8]) -> Option<String> {
+    let text = text.get(..UUENCODED_MAX).unwrap_or(text);
+    let line = text.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
     let line = String::from_utf8_lossy(line.strip_prefix(b"begin")?);
     let line = line.strip_prefix("-base64").unwrap_or(&line);
     let (mode, name) = line.strip_prefix(' ')?.trim_start().split_once(' ')?;

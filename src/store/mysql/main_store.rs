@@ -6,7 +6,6 @@ use super::relaying;
 use super::rows::{all, execute, exists, first};
 use super::taking::Taking;
 use crate::store::{Known, MainStore, Result, StoreError, StoreErrorKind, TakeIn, WindowKey};
-use crate::timestamp::Timestamp;
 
 /// Records read by one query.
 const PAGE: usize = 5000;
@@ -46,14 +45,10 @@ impl MainStore for MysqlMain {
         self.link.run(|session| is_taken(session, key))
     }
 
-    fn take_in(
-        &mut self,
-        key: &WindowKey,
-        fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>,
-    ) -> Result<()> {
+    fn add(&mut self, fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>) -> Result<()> {
         let keep_bodies = self.keep_bodies;
         self.link.transaction(|session| {
-            // Whoever takes a window in waits here for who does already.
+            // Whoever adds to the store waits here for who does already.
             let query = "SELECT id FROM taking_in WHERE id = 1 FOR UPDATE";
             if !exists(&mut session.conn, query, ())? {
                 return Err(Fault::Store(StoreError {
@@ -62,14 +57,6 @@ impl MainStore for MysqlMain {
                         .into(),
                 }));
             }
-            if is_taken(session, key)? {
-                return Ok(Commit::Nothing);
-            }
-            let mark = "INSERT INTO windows_taken (analyzer, `window`, token, taken) VALUES (?, ?, \
-                ?, ?)";
-            let now = Timestamp::now().datetime();
-            let marker = (&key.analyzer, key.window, &key.token, now);
-            execute(&mut session.conn, mark, marker)?;
             let mut taking = Taking::new(session, keep_bodies);
             let filled = fill(&mut taking).and_then(|()| taking.finish());
             match (taking.fault.take(), filled) {
@@ -109,7 +96,7 @@ impl MainStore for MysqlMain {
     }
 }
 
-fn is_taken(session: &mut Session, key: &WindowKey) -> Tried<bool> {
+pub(super) fn is_taken(session: &mut Session, key: &WindowKey) -> Tried<bool> {
     let query = "SELECT 1 FROM windows_taken WHERE analyzer = ? AND `window` = ? AND token = ?";
     let marker = (&key.analyzer, key.window, &key.token);
     exists(&mut session.conn, query, marker)

@@ -8,15 +8,16 @@ use mysql::{Conn, Params, Value};
 use super::batch::fitting;
 use super::fault::{Fault, Tried};
 use super::link::Session;
-use super::main_store::known;
+use super::main_store::{is_taken, known};
 use super::page::day;
 use super::relaying;
 use super::rows::{Rows, all, bytes, execute, first, hash, room};
 use crate::store::bounds::{self, cut};
 use crate::store::{
     Day, Known, Part, Place, ProbeSeen, Result, Sets, StoreError, StoreErrorKind, TakeIn,
-    TakenRecord,
+    TakenRecord, WindowKey,
 };
+use crate::timestamp::Timestamp;
 
 /// Values asked for by one query.
 const CHUNK: usize = 500;
@@ -60,6 +61,20 @@ impl<'s> Taking<'s> {
 }
 
 impl TakeIn for Taking<'_> {
+    fn mark(&mut self, key: &WindowKey) -> Result<bool> {
+        let statement = "INSERT INTO windows_taken (analyzer, `window`, token, taken) VALUES (?, ?, \
+            ?, ?)";
+        self.run(|taking| {
+            if is_taken(taking.session, key)? {
+                return Ok(false);
+            }
+            let now = Timestamp::now().datetime();
+            let marker = (&key.analyzer, key.window, &key.token, now);
+            execute(taking.conn(), statement, marker)?;
+            Ok(true)
+        })
+    }
+
     fn each_known(
         &mut self,
         after: u64,
@@ -81,7 +96,7 @@ impl TakeIn for Taking<'_> {
     fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()> {
         self.run(|taking| {
             let id = match place {
-                Place::Into(id) if taking.add(id, record)? => id,
+                Place::Into(id) if taking.count(id, record)? => id,
                 _ => {
                     taking.insert(record)?;
                     record.record.known.id.as_str()
@@ -154,10 +169,12 @@ impl Taking<'_> {
         rows.send()
     }
 
-    /// False when there is no such record any more.
-    fn add(&mut self, id: &str, taken: &TakenRecord) -> Tried<bool> {
-        let statement = "UPDATE spam SET totalCounter = COALESCE(totalCounter, 0) + ? WHERE id = ?";
-        Ok(execute(self.conn(), statement, (taken.count, id))? > 0)
+    /// Counts, and gives a record without a sample one. False when there is no such record any more.
+    fn count(&mut self, id: &str, taken: &TakenRecord) -> Tried<bool> {
+        let statement = "UPDATE spam SET totalCounter = COALESCE(totalCounter, 0) + ?, sample = CASE \
+            WHEN sample = '' THEN ? ELSE sample END WHERE id = ?";
+        let values = (taken.count, &taken.record.sample, id);
+        Ok(execute(self.conn(), statement, values)? > 0)
     }
 
     fn day(&mut self, id: &str, new: &Day) -> Tried<()> {

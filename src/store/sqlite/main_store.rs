@@ -56,31 +56,13 @@ impl MainStore for SqliteMain {
             .map_err(|error| self.errors.of(&error))
     }
 
-    fn take_in(
-        &mut self,
-        key: &WindowKey,
-        fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>,
-    ) -> Result<()> {
+    fn add(&mut self, fill: &mut dyn FnMut(&mut dyn TakeIn) -> Result<()>) -> Result<()> {
         let errors = self.errors.clone();
         let failed = |error: rusqlite::Error| errors.of(&error);
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failed)?;
-        let marked = transaction
-            .execute(
-                "INSERT OR IGNORE INTO windows_taken VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    key.analyzer,
-                    signed(key.window),
-                    key.token,
-                    Timestamp::now().datetime()
-                ],
-            )
-            .map_err(failed)?;
-        if marked == 0 {
-            return Ok(()); // taken in before
-        }
         let mut taking = Taking {
             connection: &transaction,
             errors: &errors,
@@ -150,7 +132,7 @@ fn each_known(
     Ok(())
 }
 
-/// The transaction that takes a window in.
+/// The open transaction.
 struct Taking<'c> {
     connection: &'c Connection,
     errors: &'c Errors,
@@ -160,6 +142,20 @@ struct Taking<'c> {
 }
 
 impl TakeIn for Taking<'_> {
+    fn mark(&mut self, key: &WindowKey) -> Result<bool> {
+        self.prepare("INSERT OR IGNORE INTO windows_taken VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    key.analyzer,
+                    signed(key.window),
+                    key.token,
+                    Timestamp::now().datetime()
+                ])
+            })
+            .map(|marked| marked > 0)
+            .map_err(|error| self.errors.of(&error))
+    }
+
     fn each_known(
         &mut self,
         after: u64,
@@ -171,7 +167,7 @@ impl TakeIn for Taking<'_> {
     fn record(&mut self, record: &TakenRecord, place: &Place) -> Result<()> {
         let write = || -> rusqlite::Result<()> {
             let id = match place {
-                Place::Into(id) if self.add(id, record)? => id,
+                Place::Into(id) if self.count(id, record)? => id,
                 _ => {
                     self.insert(record)?;
                     record.record.known.id.as_str()
@@ -242,12 +238,13 @@ impl Taking<'_> {
         )
     }
 
-    /// False when there is no such record any more.
-    fn add(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<bool> {
-        let sql = "UPDATE spam SET totalCounter = totalCounter + ?2 WHERE id = ?1";
-        let changed = self
-            .prepare(sql)?
-            .execute(params![id, signed(taken.count)])?;
+    /// Counts, and gives a record without a sample one. False when there is no such record any more.
+    fn count(&self, id: &str, taken: &TakenRecord) -> rusqlite::Result<bool> {
+        let sql = "UPDATE spam SET totalCounter = totalCounter + ?2, sample = CASE WHEN sample = '' \
+            THEN ?3 ELSE sample END WHERE id = ?1";
+        let changed =
+            self.prepare(sql)?
+                .execute(params![id, signed(taken.count), taken.record.sample])?;
         Ok(changed > 0)
     }
 
