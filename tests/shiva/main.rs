@@ -25,6 +25,7 @@ mod message;
 mod notices;
 mod programs;
 mod receiver_limits;
+mod receiver_tls;
 mod relay_delivery;
 mod relay_exim;
 mod relay_host;
