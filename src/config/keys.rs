@@ -83,7 +83,7 @@ pub const KEYS: &[Key] = &[
     key(
         "receiver",
         "personality",
-        Choice(&["postfix", "exim"]),
+        Choice(&["postfix", "exim", "sendmail"]),
         "postfix",
     ),
     key(

@@ -6,8 +6,8 @@
 //! [`Face`] decides: the wording of every answer, which commands it knows, what it looks at
 //! first, and how much it bears before it hangs up.
 //!
-//! A face lasts as long as its session, and counts what its server counts. The texts of Postfix
-//! and Exim were compared with the real servers, and a test does so again; see the faces for
+//! A face lasts as long as its session, and counts what its server counts. The texts were compared
+//! with the real servers, and a test does so again (`tests/shiva/same_face.rs`); the faces say
 //! what is from elsewhere.
 //!
 //! A reply never carries a stranger's bytes as they came: [`echo`] bounds them and takes control
@@ -15,6 +15,7 @@
 
 mod exim;
 mod postfix;
+mod sendmail;
 
 use std::fmt::Debug;
 
@@ -31,13 +32,16 @@ pub enum Personality {
     Postfix,
     /// Exim 4.96.
     Exim,
+    /// Sendmail 8.17.
+    Sendmail,
 }
 
 impl Personality {
     /// All of them, with the names that the configuration knows them by.
-    pub const NAMED: [(&'static str, Personality); 2] = [
+    pub const NAMED: [(&'static str, Personality); 3] = [
         ("postfix", Personality::Postfix),
         ("exim", Personality::Exim),
+        ("sendmail", Personality::Sendmail),
     ];
 
     /// The one of this name.
@@ -51,6 +55,7 @@ impl Personality {
         match self {
             Personality::Postfix => postfix::queue_id(id),
             Personality::Exim => exim::queue_id(id),
+            Personality::Sendmail => sendmail::queue_id(id),
         }
     }
 
@@ -59,6 +64,7 @@ impl Personality {
         match self {
             Personality::Postfix => Box::<postfix::Postfix>::default(),
             Personality::Exim => Box::<exim::Exim>::default(),
+            Personality::Sendmail => Box::<sendmail::Sendmail>::default(),
         }
     }
 }
