@@ -140,8 +140,8 @@ fn mechanisms() -> String {
     Mechanism::ALL.map(Mechanism::name).join(" ")
 }
 
-/// Most characters of a client's own words that a reply repeats, so that a reply stays within
-/// the 512 bytes of RFC 5321 §4.5.3.1.5.
+/// Most bytes of a client's own words that a reply repeats at one place, so that a reply stays
+/// within the 512 bytes of RFC 5321 §4.5.3.1.5: there are four such places at most.
 const MAX_ECHO: usize = 100;
 
 /// Appends one reply line.
@@ -160,20 +160,42 @@ fn put_lines(output: &mut Vec<u8>, code: u16, lines: &[String]) {
 
 /// A client's bytes made fit to stand in a reply.
 fn echo(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .take(MAX_ECHO)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(bytes).chars() {
+        if text.len() + c.len_utf8() > MAX_ECHO {
+            break;
+        }
+        text.push(if c.is_control() { '?' } else { c });
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::timestamp::Timestamp;
 
     #[test]
     fn a_clients_words_are_bounded_and_stay_in_their_line() {
         assert_eq!(echo(b"a\r\n250 fake\x00\x1b\xff"), "a??250 fake??\u{fffd}");
-        assert!(echo("\u{1f4a9}".repeat(600).as_bytes()).len() <= 4 * MAX_ECHO);
+        assert_eq!(echo("\u{1f4a9}".repeat(600).as_bytes()).len(), MAX_ECHO);
+        assert!(echo("a\u{1f4a9}".repeat(600).as_bytes()).len() <= MAX_ECHO);
+    }
+
+    #[test]
+    fn no_two_messages_have_one_id() {
+        for (name, personality) in Personality::NAMED {
+            let mut ids = HashSet::new();
+            for number in 1_000_000..1_020_000 {
+                let micros = u32::try_from(number % 3).unwrap();
+                let at = Timestamp::from_seconds(1_700_000_000, micros);
+                let id = personality.queue_id(&MessageId { at, number });
+                let printable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                assert!(id.bytes().all(printable), "{name}: {id}");
+                assert!(ids.insert(id), "{name}: {number}");
+            }
+        }
     }
 }
