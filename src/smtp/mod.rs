@@ -31,8 +31,8 @@
 //! # Where it is not the server that it plays
 //!
 //! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
-//! accepted in commands (Postfix: `500 5.5.2`); a line that is too long is refused, where Postfix
-//! reads its beginning and Exim bears 16 KiB; and a bare-LF end of data does not end a message
+//! accepted in commands (Postfix: `500 5.5.2`); Exim's lines end at 2 KiB and not at 16; and a
+//! bare-LF end of data does not end a message
 //! (Exim and Sendmail: it does). Addresses and parameters are taken more leniently than by any
 //! server. There are no delays after errors, and nobody is refused for coming early.
 //!

@@ -214,12 +214,14 @@ impl Session {
         let (taken, line) = buffer.next(input, limit);
         let step = match line {
             Line::Partial => Some(Step::Read),
-            Line::TooLong => {
-                let answer = match mem::replace(&mut self.phase, Phase::Commands) {
-                    Phase::Login(_) => Answer::ResponseTooLong,
-                    _ => Answer::LineTooLong,
+            Line::TooLong(beginning) => {
+                let reads = self.face.habits().reads_beginnings;
+                let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(_) => refuse(Answer::ResponseTooLong),
+                    _ if reads => self.execute(Command::new(beginning)),
+                    _ => refuse(Answer::LineTooLong),
                 };
-                self.conclude(refuse(answer))
+                self.conclude(verdict)
             }
             Line::Whole(line) => {
                 let verdict = match mem::replace(&mut self.phase, Phase::Commands) {

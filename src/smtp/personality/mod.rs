@@ -107,6 +107,8 @@ pub(super) struct Habits {
     pub passes_over_early_response: bool,
     /// BDAT, which is not offered, ends the session.
     pub bdat_ends: bool,
+    /// Of a line that is too long the beginning is read.
+    pub reads_beginnings: bool,
     /// A line that is no command is told whether it is UTF-8.
     pub wants_utf8: bool,
 }

@@ -31,6 +31,7 @@ impl Face for Postfix {
             login_before_transaction: false,
             passes_over_early_response: true,
             bdat_ends: true,
+            reads_beginnings: true,
             wants_utf8: true,
         }
     }

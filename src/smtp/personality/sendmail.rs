@@ -38,6 +38,7 @@ impl Face for Sendmail {
             login_before_transaction: true,
             passes_over_early_response: false,
             bdat_ends: false,
+            reads_beginnings: false,
             wants_utf8: false,
         }
     }

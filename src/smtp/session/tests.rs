@@ -186,7 +186,7 @@ fn a_line_without_end_is_passed_over() {
     let (_, replies) = say(&mut session, b"\r\nNOOP\r\n");
     assert_eq!(
         replies,
-        "500 5.5.2 Error: line too long\r\n250 2.0.0 Ok\r\n"
+        "500 5.5.2 Error: command not recognized\r\n250 2.0.0 Ok\r\n"
     );
 }
 
