@@ -80,6 +80,8 @@ pub struct Session {
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
+    /// Who sends the message that is being read.
+    sender: String,
     commands: u32,
     face: Box<dyn Face + Send>,
 }
@@ -100,6 +102,7 @@ impl Session {
             tls: None,
             challenges: 0,
             envelope: None,
+            sender: String::new(),
             commands: 0,
         };
         session.say(&Answer::Greeting);
@@ -168,19 +171,21 @@ impl Session {
         }
     }
 
-    /// Puts `421 4.4.2` into the output: the client was silent for too long. The next step is
+    /// Puts last words into the output, if the server that is played has some: the client was
+    /// silent for too long. The next step is
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            self.say(match self.phase {
-                Phase::Content { .. } | Phase::Oversize(_) => &Answer::DataTimeout,
-                _ => &Answer::Timeout,
+            let sender = mem::take(&mut self.sender);
+            self.say(&match self.phase {
+                Phase::Content { .. } | Phase::Oversize(_) => Answer::DataTimeout(&sender),
+                _ => Answer::Timeout,
             });
             self.phase = Phase::Closed;
         }
     }
 
-    /// Puts `421 4.3.2` into the output: the service stops (RFC 5321 §3.8). The next step is
+    /// Puts `421` into the output: the service stops (RFC 5321 §3.8). The next step is
     /// [`Step::Close`]; a message that had begun is to be discarded. For one that is being stored
     /// call [`Session::finish`] first, or the client will send it again.
     pub fn shutdown(&mut self) {
@@ -301,6 +306,7 @@ impl Session {
             }
             Verdict::Begin(transaction) => {
                 self.say(&Answer::StartData);
+                self.sender.clone_from(&transaction.mail_from);
                 self.phase = Phase::Content {
                     reader: DataReader::new(),
                     size: 0,

@@ -187,6 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn a_client_too_many_is_told_so_by_each_server() {
+        let client = Client {
+            address: "192.0.2.7".parse().unwrap(),
+            connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+            nonce: 0,
+        };
+        let said = Personality::NAMED.map(|(_, personality)| {
+            let profile = Profile {
+                hostname: "mx".into(),
+                personality,
+                ..Profile::default()
+            };
+            String::from_utf8(crate::smtp::busy(&profile, &client)).unwrap()
+        });
+        let expected = [
+            "421 4.7.0 mx Error: too many connections from 192.0.2.7\r\n",
+            "421 Too many concurrent SMTP connections; please try again later.\r\n",
+            "421 4.3.2 Too many open connections.\r\n",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
     fn no_two_messages_have_one_id() {
         for (name, personality) in Personality::NAMED {
             let mut ids = HashSet::new();

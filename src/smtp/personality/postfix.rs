@@ -106,7 +106,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         }
         Answer::Challenge(challenge) => return format!("334 {challenge}"),
         Answer::TooManyCommands => return format!("421 4.7.0 {host} Error: too many errors"),
-        Answer::Timeout | Answer::DataTimeout => {
+        Answer::Timeout | Answer::DataTimeout(_) => {
             return format!("421 4.4.2 {host} Error: timeout exceeded");
         }
         Answer::Shutdown => return format!("421 4.3.2 {host} Service shutting down"),

@@ -3,7 +3,7 @@
 //! `noexpn`, as most have it. DELIVERBY is not offered, and there is no help file.
 //!
 //! The answers were taken from the real server, but for those to what it could not be brought to:
-//! a full disk, a timeout, the end of the service, too many clients and a login that succeeds.
+//! a full disk, the end of the service, too many clients and a login that succeeds.
 //! Those are from the strings in its program.
 
 use super::{Context, Face, Habits, echo, mechanisms, put, put_lines};
@@ -62,6 +62,8 @@ impl Face for Sendmail {
     fn say(&mut self, answer: &Answer<'_>, context: &Context<'_>, output: &mut Vec<u8>) {
         match *answer {
             Answer::Ehlo => put_lines(output, 250, &offers(context)),
+            // It hangs up without a word.
+            Answer::Timeout => {}
             ref other => put(output, &words(other, context)),
         }
     }
@@ -224,8 +226,9 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::TooManyCommands => {
             format!("421 4.7.0 {host} Too many bad commands; closing connection")
         }
-        Answer::Timeout | Answer::DataTimeout => {
-            format!("421 4.4.1 {host} Lost input channel from [{address}]")
+        Answer::DataTimeout(sender) => {
+            let sender = echo(sender.as_bytes());
+            format!("421 4.4.1 collect: relay=[{address}], from=<{sender}>, info=read timeout")
         }
         ref other => constant(other).into(),
     }
@@ -299,7 +302,7 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         | Answer::Challenge(_)
         | Answer::TooManyCommands
         | Answer::Timeout
-        | Answer::DataTimeout => "250 2.0.0 OK",
+        | Answer::DataTimeout(_) => "250 2.0.0 OK",
     }
 }
 

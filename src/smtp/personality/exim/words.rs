@@ -81,17 +81,13 @@ pub(super) fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::Timeout => {
             return format!("421 {host}: SMTP command timeout - closing connection");
         }
-        Answer::DataTimeout => {
+        Answer::DataTimeout(_) => {
             return format!("421 {host} SMTP incoming data timeout - closing connection.");
         }
         Answer::Shutdown => {
             return format!("421 {host}: Service not available - closing connection");
         }
-        Answer::Busy => {
-            return format!(
-                "421 {host}: Too many concurrent SMTP connections; please try again later"
-            );
-        }
+        Answer::Busy => "421 Too many concurrent SMTP connections; please try again later.",
         ref other => constant(other),
     };
     fixed.into()
@@ -171,7 +167,7 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         | Answer::Unsupported(..)
         | Answer::MechanismUnknown(_)
         | Answer::Timeout
-        | Answer::DataTimeout
+        | Answer::DataTimeout(_)
         | Answer::Shutdown
         | Answer::Busy => "250 OK",
     }
