@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
     key(
         "receiver",
         "personality",
-        Choice(&["postfix", "exim"]),
+        Choice(&["postfix", "exim", "sendmail"]),
         "postfix",
     ),
     key(
