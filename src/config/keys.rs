@@ -18,6 +18,8 @@ pub enum Kind {
     Hosts,
     /// A comma-separated list of TCP ports, one at least.
     Ports,
+    /// A comma-separated list of TCP ports; empty means none.
+    PortsOrNone,
     /// A whole number within these bounds, both allowed.
     Integer(u64, u64),
     /// An absolute path; `somepath` means not set.
@@ -42,6 +44,9 @@ impl Kind {
             }
             Kind::Hosts => "one or more host names or addresses, separated by commas".into(),
             Kind::Ports => "one or more whole numbers from 1 to 65535, separated by commas".into(),
+            Kind::PortsOrNone => {
+                "whole numbers from 1 to 65535, separated by commas, or nothing".into()
+            }
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Kind::Path => "an absolute path".into(),
             Kind::PathOrNone => "an absolute path, or nothing".into(),
@@ -73,7 +78,9 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
     }
 }
 
-use Kind::{Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, Text};
+use Kind::{
+    Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, PortsOrNone, Text,
+};
 
 const PORT: Kind = Integer(1, 65_535);
 const COUNT: Kind = Integer(1, 1_000_000);
@@ -87,12 +94,15 @@ pub const KEYS: &[Key] = &[
     key("global", "log", Choice(&["stderr", "syslog"]), "stderr"),
     key("receiver", "listenhost", Hosts, "localhost"),
     key("receiver", "listenport", Ports, "25"),
+    key("receiver", "tlslistenport", PortsOrNone, ""),
+    key("receiver", "tlscert", PathOrNone, ""),
+    key("receiver", "tlskey", PathOrNone, ""),
     key("receiver", "sensorname", Text, "shiva"),
     key("receiver", "hostname", Text, ""),
     key(
         "receiver",
         "personality",
-        Choice(&["postfix", "exim"]),
+        Choice(&["postfix", "exim", "sendmail"]),
         "postfix",
     ),
     key(

@@ -13,6 +13,7 @@ pub mod keys;
 mod notification;
 mod receiver;
 mod relay;
+pub mod reload;
 mod values;
 
 use std::fmt;
@@ -129,6 +130,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Files of `conf.d` that this process may not read.
     pub skipped: Vec<PathBuf>,
+    /// Every key as it was written.
+    values: Values,
 }
 
 impl Config {
@@ -165,26 +168,6 @@ impl Config {
         Config::from_document(file, &document, skipped, warnings)
     }
 
-    /// Reads the files again and says in the log what a restart of the service would meet; what
-    /// is in effect stays.
-    pub fn check_again(&self) {
-        match Config::load(Some(&self.file)) {
-            Ok(config) => {
-                config.log_warnings();
-                let (changed, action) = match config == *self {
-                    true => ("no", "none"),
-                    false => ("yes", "\"restart to use it\""),
-                };
-                log::info!("event=config.checked changed={changed} action={action}");
-            }
-            Err(error) => {
-                let error = error.to_string();
-                let reason = escape::value(&error);
-                log::error!("event=config.wrong reason={reason} action=\"the old one stays\"");
-            }
-        }
-    }
-
     /// Says in the log what the operator should know.
     pub fn log_warnings(&self) {
         for warning in &self.warnings {
@@ -219,8 +202,8 @@ impl Config {
                 server.main
             )));
         }
-        let auth = auth::read(&values, &mut warnings)
-            .map_err(|what| ConfigError(format!("{}: {what}", file.display())))?;
+        let wrong = |what: String| ConfigError(format!("{}: {what}", file.display()));
+        let auth = auth::read(&values, &mut warnings).map_err(wrong)?;
         let integer = |section, key| values.integer(section, key);
         let hostname = match values.text("receiver", "hostname") {
             "" => system_hostname(),
@@ -236,7 +219,7 @@ impl Config {
                 "syslog" => LogTarget::Syslog,
                 _ => LogTarget::Stderr,
             },
-            receiver: Receiver::read(&values, hostname, auth),
+            receiver: Receiver::read(&values, hostname, auth).map_err(wrong)?,
             analyzer: Analyzer {
                 undeliverable_path: values.path("analyzer", "undeliverable_path"),
                 schedulertime: integer("analyzer", "schedulertime"),
@@ -260,6 +243,7 @@ impl Config {
             file,
             warnings,
             skipped,
+            values,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::Values;
-use crate::receiver::Limits;
+use crate::receiver::{Limits, Pair};
 use crate::smtp::{self, Auth, Personality};
 
 /// `[receiver]`.
@@ -14,6 +14,10 @@ pub struct Receiver {
     pub listenhost: Vec<String>,
     /// TCP ports to listen on, each at every host.
     pub listenport: Vec<u16>,
+    /// TCP ports where TLS comes before SMTP.
+    pub tlslistenport: Vec<u16>,
+    /// The certificate and its key; without them a pair is made at start.
+    pub tls: Option<Pair>,
     /// The name this sensor goes by in records.
     pub sensorname: String,
     /// The name the SMTP greeting gives.
@@ -35,10 +39,19 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn read(values: &Values, hostname: String, auth: Auth) -> Receiver {
-        Receiver {
+    pub(super) fn read(values: &Values, hostname: String, auth: Auth) -> Result<Receiver, String> {
+        let listenport = values.ports("receiver", "listenport");
+        let tlslistenport = values.ports("receiver", "tlslistenport");
+        if let Some(both) = listenport.iter().find(|port| tlslistenport.contains(port)) {
+            return Err(format!(
+                "[receiver] listenport and tlslistenport have {both} both; take it from one"
+            ));
+        }
+        Ok(Receiver {
             listenhost: values.list("receiver", "listenhost"),
-            listenport: values.ports("receiver", "listenport"),
+            listenport,
+            tlslistenport,
+            tls: pair(values)?,
             sensorname: values.text("receiver", "sensorname").to_owned(),
             hostname,
             personality: Personality::named(values.text("receiver", "personality"))
@@ -49,8 +62,21 @@ impl Receiver {
             limits: limits(values),
             sessionlog: values.path_or_none("receiver", "sessionlog"),
             auth,
-        }
+        })
     }
+}
+
+fn pair(values: &Values) -> Result<Option<Pair>, String> {
+    let path = |name| values.path_or_none("receiver", name);
+    let (lone, missing) = match (path("tlscert"), path("tlskey")) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => return Ok(Some(Pair { certificate, key })),
+        (Some(_), None) => ("tlscert", "tlskey"),
+        (None, Some(_)) => ("tlskey", "tlscert"),
+    };
+    Err(format!(
+        "[receiver] {lone} is set and {missing} is not; set both, or neither"
+    ))
 }
 
 fn session(values: &Values) -> smtp::Limits {

@@ -17,6 +17,7 @@ const PATH_NOT_SET: &str = "somepath";
 const NAME_MAX: usize = 50;
 
 /// Every declared key's value, checked.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Values {
     values: HashMap<(&'static str, &'static str), String>,
 }
@@ -33,6 +34,12 @@ impl Values {
             values.insert((key.section, key.name), value);
         }
         Ok(Values { values })
+    }
+
+    /// Takes over the value of a declared key.
+    pub fn take(&mut self, other: &Values, name: (&'static str, &'static str)) {
+        self.values
+            .insert(name, other.text(name.0, name.1).to_owned());
     }
 
     /// The value of a declared key as text.
@@ -102,6 +109,7 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Domains => items(value).all(is_domain),
         Kind::Hosts => items(value).count() > 0 && items(value).all(is_host),
         Kind::Ports => items(value).count() > 0 && items(value).all(|item| port(item).is_some()),
+        Kind::PortsOrNone => items(value).all(|item| port(item).is_some()),
         Kind::Integer(low, high) => value
             .parse::<u64>()
             .is_ok_and(|number| (low..=high).contains(&number)),

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::connection;
+use super::listen::Listener;
 use super::party::{Party, Protocol};
 use super::shared::Shared;
 use crate::logging::Rarely;
@@ -16,11 +17,11 @@ use crate::smtp;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the clients of one listener, for ever.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub async fn accept((listener, protocol): Listener, shared: Arc<Shared>) {
     let mut failed = Rarely::default();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => open(stream, peer, &shared),
+            Ok((stream, peer)) => open(stream, peer, protocol, &shared),
             Err(error) => {
                 // Out of file descriptors, mostly.
                 if let Some(held_back) = failed.now() {
@@ -34,12 +35,12 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+fn open(stream: TcpStream, peer: SocketAddr, protocol: Protocol, shared: &Arc<Shared>) {
     let Ok(local) = stream.local_addr() else {
         return; // gone already
     };
     let settings = shared.settings();
-    let party = Party::new(peer, local, Protocol::Smtp);
+    let party = Party::new(peer, local, protocol);
     match shared.guests.admit(&settings.limits, party.src.ip()) {
         Ok(guest) => {
             let shared = Arc::clone(shared);
@@ -49,9 +50,11 @@ fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         }
         Err(why) => {
             shared.counters.turned(why);
-            let line = smtp::busy(&settings.profile, &party.client());
-            // What does not fit the socket's empty buffer is not worth waiting for.
-            let _ = stream.try_write(&line);
+            if protocol == Protocol::Smtp {
+                let line = smtp::busy(&settings.profile, &party.client());
+                // What does not fit the socket's empty buffer is not worth waiting for.
+                let _ = stream.try_write(&line);
+            }
         }
     }
 }

@@ -7,16 +7,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::guests::Guest;
 use super::limits::Doing;
-use super::party::Party;
+use super::party::{Party, Protocol};
 use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED};
 use super::shared::{Settings, Shared};
+use super::stream::Stream;
+use super::tls;
 use crate::envelope::Envelope;
 use crate::queue::spool::{Handle, SpoolError};
 use crate::queue::{Incoming, Ticket};
@@ -42,7 +43,7 @@ pub async fn serve(
     shared.log.record(&party, &Event::Connect);
     let now = Instant::now();
     let mut connection = Connection {
-        stream,
+        stream: Stream::Plain(stream),
         session: Session::new(Arc::clone(&settings.profile), party.client()),
         settings,
         shared,
@@ -50,16 +51,21 @@ pub async fn serve(
         guest,
         message: None,
         totals: Closed::default(),
+        encrypted: 0,
         began: now,
         doing: Doing::Command,
         progress: now,
     };
+    if connection.party.protocol == Protocol::Smtps && !connection.handshake().await {
+        return;
+    }
     // A client that vanishes is no event for the log: there are thousands.
     let _ = connection.run().await;
+    let _ = timeout(WRITE, connection.stream.close()).await;
 }
 
 struct Connection<'a> {
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     settings: Arc<Settings>,
     shared: &'a Shared,
@@ -67,6 +73,8 @@ struct Connection<'a> {
     guest: Guest,
     message: Option<Message>,
     totals: Closed,
+    /// Bytes that TLS costs.
+    encrypted: usize,
     began: Instant,
     /// What the client is at, and since when: since it was last answered.
     doing: Doing,
@@ -124,14 +132,40 @@ impl Connection<'_> {
                         let outcome = self.commit().await;
                         self.session.finish(outcome);
                     }
-                    // Without TLS in the profile it is never asked for.
-                    Step::StartTls | Step::Close => {
+                    Step::StartTls => {
+                        self.write_replies().await?;
+                        match self.handshake().await {
+                            true => break,
+                            false => return Ok(()),
+                        }
+                    }
+                    Step::Close => {
                         self.take_stock();
                         return self.write_replies().await;
                     }
                 }
             }
         }
+    }
+
+    /// Encrypts the connection, or ends it.
+    async fn handshake(&mut self) -> bool {
+        let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
+            return false;
+        };
+        self.encrypted = tls::SESSION_BYTES;
+        self.take_stock();
+        let limit = self.settings.limits.idle;
+        let (seen, stream) = tls::handshake(&self.settings.tls, stream, limit).await;
+        self.shared.counters.handshake(stream.is_ok());
+        self.record(&Event::Tls(&seen));
+        let (Ok(stream), Some(version)) = (stream, seen.version) else {
+            return false;
+        };
+        self.stream = Stream::Tls(Box::new(stream));
+        self.session.tls(version);
+        self.progress = Instant::now();
+        true
     }
 
     /// Between two reads: what the client is at, what the session holds, which limits it met.
@@ -148,7 +182,8 @@ impl Connection<'_> {
             .as_ref()
             .and_then(|message| message.incoming.as_ref());
         let buffered = message.map_or(0, Incoming::held);
-        self.guest.holds(self.session.held() + buffered);
+        self.guest
+            .holds(self.session.held() + buffered + self.encrypted);
         let met = std::mem::take(self.session.met());
         if met != Met::default() {
             self.shared.counters.met(met);

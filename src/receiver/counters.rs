@@ -16,6 +16,8 @@ pub struct Counters {
     not_kept: AtomicU64,
     logins: AtomicU64,
     logged_in: AtomicU64,
+    tls: AtomicU64,
+    tls_failed: AtomicU64,
     refused: AtomicU64,
     limits: LimitCounters,
 }
@@ -106,6 +108,12 @@ impl Counters {
         add(&self.logged_in, u64::from(accepted));
     }
 
+    /// A TLS handshake was done, or failed.
+    pub fn handshake(&self, done: bool) {
+        let counter = if done { &self.tls } else { &self.tls_failed };
+        add(counter, 1);
+    }
+
     /// Says what there was since the last time, in the log and in the status. `unrecorded` lines
     /// are missing in the session log.
     pub fn say(&self, open: usize, unrecorded: u64) {
@@ -113,6 +121,7 @@ impl Counters {
         let (messages, bytes) = (take(&self.messages), take(&self.bytes));
         let not_kept = take(&self.not_kept);
         let (logins, logged_in) = (take(&self.logins), take(&self.logged_in));
+        let (tls, tls_failed) = (take(&self.tls), take(&self.tls_failed));
         let limits = self.limits.all();
         let limits = limits.map(|(name, counter)| (name, take(counter)));
         let status = format!("{messages} messages in the last minute, {open} sessions open");
@@ -123,7 +132,7 @@ impl Counters {
             log::info!(
                 "event=receiver.minute sessions={sessions} refused={refused} \
                  messages={messages} bytes={bytes} not_kept={not_kept} logins={logins} \
-                 logged_in={logged_in} unrecorded={unrecorded} open={open}{limits}"
+                 logged_in={logged_in} tls={tls} tls_failed={tls_failed} unrecorded={unrecorded} open={open}{limits}"
             );
         }
     }

@@ -12,20 +12,29 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use super::party::Protocol;
 use crate::exit::{Exit, Failure};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
+/// A socket that clients connect to, and what is spoken there.
+pub type Listener = (TcpListener, Protocol);
+
 /// Listens on every one of these ports at every one of these hosts.
-pub async fn listen(hosts: &[String], ports: &[u16]) -> Result<Vec<TcpListener>, Failure> {
+pub async fn listen(
+    hosts: &[String],
+    ports: &[u16],
+    protocol: Protocol,
+) -> Result<Vec<Listener>, Failure> {
     let mut listeners = Vec::new();
     let mut lacking = Vec::new();
     for address in distinct(&resolve(hosts, ports).await?) {
         match bind(address) {
             Ok(listener) => {
-                log::info!("event=receiver.listening address={address}");
-                listeners.push(listener);
+                let spoken = protocol.name();
+                log::info!("event=receiver.listening address={address} protocol={spoken}");
+                listeners.push((listener, protocol));
             }
             Err(error) if is_lacking(&error) => lacking.push((address, error)),
             Err(error) => return Err(unavailable(cannot_listen(address, &error))),
@@ -112,7 +121,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, which the service has"
         }
-        _ => "[receiver] listenhost and listenport say where to listen",
+        _ => "[receiver] listenhost, listenport and tlslistenport say where to listen",
     };
     format!("cannot listen on {address}: {error}; {remedy}")
 }

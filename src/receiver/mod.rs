@@ -6,18 +6,22 @@
 //! collects whether an analyzer runs or not.
 //!
 //! At SIGTERM it stops to accept, ends idle sessions, gives open transactions
-//! [`SHUTDOWN_GRACE`] to finish, and exits. At SIGHUP it checks the configuration and says whether
-//! a restart would change anything. Once a minute it says what it took, if anything.
+//! [`SHUTDOWN_GRACE`] to finish, and exits. At SIGHUP it reads the configuration, serves clients that
+//! come by it, says what only a restart would change, and opens the session log anew. Once a minute it
+//! says what it took, if anything.
 
 mod accept;
 mod connection;
 mod counters;
 mod guests;
+mod ja4;
 mod limits;
 mod listen;
 mod party;
 mod session_log;
 mod shared;
+mod stream;
+mod tls;
 
 use std::fs::{self, File};
 use std::io;
@@ -29,7 +33,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, reload};
 use crate::exit::{Exit, Failure};
 use crate::queue::maildir;
 use crate::queue::{Maildir, Spool};
@@ -37,11 +41,27 @@ use crate::watchdog;
 use counters::Counters;
 use guests::Guests;
 pub use limits::Limits;
+use party::Protocol;
 use session_log::SessionLog;
 use shared::{Settings, Shared};
+pub use tls::Pair;
 
 /// How long open transactions may go on after SIGTERM.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// The keys of `[receiver]` that only a restart puts into effect: where it listens, who it is in
+/// records, and where they lie.
+const FIXED: [&str; 5] = [
+    "listenhost",
+    "listenport",
+    "tlslistenport",
+    "sensorname",
+    "sessionlog",
+];
+
+fn needs_restart((section, name): &reload::Name) -> bool {
+    *section != "receiver" || FIXED.contains(name)
+}
 
 /// Descriptors that no session needs: listeners, the queue's, the logs'.
 const OTHER_FILES: u64 = 64;
@@ -161,10 +181,16 @@ fn open_log(config: &Config) -> Result<(SessionLog, Option<JoinHandle<()>>), Fai
 
 async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Failure> {
     let receiver = &config.receiver;
-    let listeners = listen::listen(&receiver.listenhost, &receiver.listenport).await?;
+    let settings = Settings::of(receiver, None)?;
+    let hosts = &receiver.listenhost;
+    let mut listeners = listen::listen(hosts, &receiver.listenport, Protocol::Smtp).await?;
+    if !receiver.tlslistenport.is_empty() {
+        let ports = &receiver.tlslistenport;
+        listeners.extend(listen::listen(hosts, ports, Protocol::Smtps).await?);
+    }
     let (shutdown, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
-        settings: RwLock::new(Arc::new(Settings::of(receiver))),
+        settings: RwLock::new(Arc::new(settings)),
         sensor: receiver.sensorname.clone(),
         spool: spool.handle(),
         counters: Counters::default(),
@@ -188,13 +214,14 @@ async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Fa
     tick.tick().await;
     let mut alive = tokio::time::interval(ALIVE_EVERY);
     let _busy = watchdog::busy();
+    let mut in_effect = config.clone();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 shared.log.reopen();
-                config.check_again();
+                reload(&mut in_effect, &shared);
             }
             _ = alive.tick() => watchdog::still_alive(),
             _ = tick.tick() => say(&shared, shared.guests.count()),
@@ -210,6 +237,24 @@ async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Fa
     say(&shared, cut);
     log::info!("event=receiver.stopped sessions_cut={cut}");
     Ok(())
+}
+
+/// Reads the configuration again. What sessions are served by is in effect for those that come
+/// from now on; the rest waits for a restart.
+fn reload(in_effect: &mut Config, shared: &Shared) {
+    let Some(config) = in_effect.read_again() else {
+        return;
+    };
+    match Settings::of(&config.receiver, Some(&shared.settings())) {
+        Ok(settings) => {
+            shared.reload(settings);
+            let changed = in_effect.changed(&config);
+            let (restart, reloaded) = changed.into_iter().partition(needs_restart);
+            reload::say_checked(&reloaded, &restart, config != *in_effect);
+            in_effect.take(&config, &reloaded);
+        }
+        Err(failure) => reload::say_wrong(&failure.to_string()),
+    }
 }
 
 fn say(shared: &Shared, open: usize) {

@@ -26,6 +26,8 @@ pub struct Party {
 pub enum Protocol {
     /// SMTP in the clear; STARTTLS may follow.
     Smtp,
+    /// TLS, and SMTP within it.
+    Smtps,
 }
 
 impl Protocol {
@@ -33,6 +35,7 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Smtp => "smtp",
+            Protocol::Smtps => "smtps",
         }
     }
 }

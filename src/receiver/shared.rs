@@ -6,12 +6,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use super::counters::Counters;
 use super::guests::Guests;
 use super::limits::Limits;
 use super::session_log::SessionLog;
+use super::tls;
 use crate::config;
+use crate::exit::Failure;
 use crate::queue::spool::Handle;
 use crate::smtp::{Profile, Shortage};
 
@@ -39,18 +42,28 @@ pub struct Shared {
 }
 
 /// What a session is served by, from its first byte to its last.
-#[derive(Debug, PartialEq)]
 pub struct Settings {
     /// How the session presents itself, and its own limits.
     pub profile: Arc<Profile>,
     /// What is borne from all clients and from one.
     pub limits: Limits,
+    /// What does handshakes.
+    pub tls: TlsAcceptor,
+    /// The name that a certificate was made for, where none is configured.
+    made_for: Option<String>,
 }
 
 impl Settings {
-    /// The settings that the configuration asks for.
-    pub fn of(receiver: &config::Receiver) -> Settings {
-        Settings {
+    /// The settings that the configuration asks for; reads the certificate. One that was made for
+    /// the settings `before` is kept: a server that has a new one every day is none.
+    pub fn of(receiver: &config::Receiver, before: Option<&Settings>) -> Result<Settings, Failure> {
+        let made_for = receiver.tls.is_none().then(|| receiver.hostname.clone());
+        let made = before.filter(|before| made_for.is_some() && before.made_for == made_for);
+        let tls = match made {
+            Some(before) => before.tls.clone(),
+            None => tls::acceptor(receiver.tls.as_ref(), &receiver.hostname)?,
+        };
+        Ok(Settings {
             profile: Arc::new(Profile {
                 hostname: receiver.hostname.clone(),
                 max_message_size: receiver.maxmessagesize,
@@ -58,10 +71,12 @@ impl Settings {
                 personality: receiver.personality,
                 auth: receiver.auth.clone(),
                 limits: receiver.session.clone(),
-                ..Profile::default()
+                tls: true,
             }),
             limits: receiver.limits.clone(),
-        }
+            tls,
+            made_for,
+        })
     }
 }
 
@@ -70,6 +85,15 @@ impl Shared {
     pub fn settings(&self) -> Arc<Settings> {
         let settings = self.settings.read();
         Arc::clone(&settings.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves clients that come from now on by other settings; the others keep theirs.
+    pub fn reload(&self, settings: Settings) {
+        let mut current = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(settings);
     }
 
     /// What is lacking for one more message.

@@ -141,8 +141,8 @@ pub(super) enum Answer<'a> {
     TooManyMessages,
     /// The client was silent for too long.
     Timeout,
-    /// The same within a message.
-    DataTimeout,
+    /// The same within a message from this sender.
+    DataTimeout(&'a str),
     /// The service stops.
     Shutdown,
     /// There are too many sessions; said in place of a greeting.

@@ -6,8 +6,10 @@
 //! [`data`](super::data)).
 //!
 //! Lines that lie whole in the input are lent from it without a copy. A partial line is kept, up
-//! to the limit that the caller gives, mostly [`MAX_LINE`] bytes. Of a longer one nothing is kept, its bytes are passed over up to the
-//! next LF, and it is reported once, at its end.
+//! to the limit that the caller gives, mostly [`MAX_LINE`] bytes. Of a longer one only so much is kept: the rest is passed over up to
+//! the next LF, and its beginning is handed out once, at its end.
+
+use std::mem;
 
 /// Longest command line in bytes, line end included. RFC 5321 §4.5.3.1.4 asks for 512 at least;
 /// this is the default of Postfix's `line_length_limit`.
@@ -20,8 +22,8 @@ pub(super) enum Line<'a> {
     Partial,
     /// A line, its LF included.
     Whole(&'a [u8]),
-    /// The end of a line longer than the limit.
-    TooLong,
+    /// The beginning of a line longer than the limit, which has ended now.
+    TooLong(&'a [u8]),
 }
 
 /// Holds the line that the last read left unfinished.
@@ -51,23 +53,25 @@ impl LineBuffer {
             Some(at) => (input.get(..=at).unwrap_or(input), true),
             None => (input, false),
         };
-        self.overflowed |= self.partial.len() + head.len() > limit;
         let used = head.len();
-        if self.overflowed {
-            self.partial.clear();
-            self.overflowed = !ended;
-            let line = if ended { Line::TooLong } else { Line::Partial };
-            return (used, line);
+        let room = limit.saturating_sub(self.partial.len());
+        self.overflowed |= used > room;
+        let kept = head.get(..room).unwrap_or(head);
+        let whole = match self.partial.is_empty() {
+            true if ended => kept,
+            _ => {
+                self.partial.extend_from_slice(kept);
+                if !ended {
+                    return (used, Line::Partial);
+                }
+                self.lent = true;
+                &self.partial
+            }
+        };
+        match mem::take(&mut self.overflowed) {
+            true => (used, Line::TooLong(whole)),
+            false => (used, Line::Whole(whole)),
         }
-        if ended && self.partial.is_empty() {
-            return (used, Line::Whole(head));
-        }
-        self.partial.extend_from_slice(head);
-        if !ended {
-            return (used, Line::Partial);
-        }
-        self.lent = true;
-        (used, Line::Whole(&self.partial))
     }
 }
 
@@ -97,7 +101,8 @@ mod tests {
             let mut whole = LineBuffer::default();
             let (used, found) = whole.next(&line, MAX_LINE);
             assert_eq!(used, length);
-            assert_eq!(found == Line::TooLong, !fits);
+            assert_eq!(found == Line::Whole(&line), fits);
+            assert_eq!(found == Line::TooLong(&line[..MAX_LINE.min(length)]), !fits);
 
             let mut bytewise = LineBuffer::default();
             let (last, rest) = line.split_last().unwrap();
@@ -108,18 +113,23 @@ mod tests {
                 );
             }
             let (_, found) = bytewise.next(std::slice::from_ref(last), MAX_LINE);
-            assert_eq!(found == Line::TooLong, !fits);
+            assert_eq!(found == Line::Whole(&line), fits);
+            assert_eq!(found == Line::TooLong(&line[..MAX_LINE.min(length)]), !fits);
         }
     }
 
     #[test]
-    fn an_endless_line_keeps_nothing() {
+    fn an_endless_line_keeps_its_beginning_only() {
         let mut lines = LineBuffer::default();
         for _ in 0..1000 {
             assert_eq!(lines.next(&[b'a'; 999], MAX_LINE), (999, Line::Partial));
             assert!(lines.partial.capacity() <= 2 * MAX_LINE);
         }
-        assert_eq!(lines.next(b"\nNOOP\n", MAX_LINE), (1, Line::TooLong));
+        let beginning = [b'a'; MAX_LINE];
+        assert_eq!(
+            lines.next(b"\nNOOP\n", MAX_LINE),
+            (1, Line::TooLong(&beginning))
+        );
         assert_eq!(lines.next(b"NOOP\n", MAX_LINE), (5, Line::Whole(b"NOOP\n")));
     }
 }

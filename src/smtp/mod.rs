@@ -1,28 +1,30 @@
 //! The SMTP session as decisions: bytes in, steps out.
 //!
 //! This module plays an open mail relay that looks like a well-known mail server and accepts every
-//! sender and every recipient. It does no I/O, knows no clock and spawns
-//! nothing: a shell reads from the socket, calls [`Session::step`] with what it read, does what
-//! the returned [`Step`] says, and writes [`Session::output`] before it waits for more input, so
-//! that the answers to pipelined commands leave in one write (RFC 2920).
+//! sender and every recipient. It does no I/O, knows no clock and spawns nothing: a shell reads
+//! from the socket, calls [`Session::step`] with what it read, does what the returned [`Step`]
+//! says, and writes [`Session::output`] before it waits for more input, so that the answers to
+//! pipelined commands leave in one write (RFC 2920).
 //!
 //! The parts, in the order of the work: `line` cuts command lines out of the stream,
 //! `command` tells which command a line is and reads its arguments, `path` reads addresses as
-//! spam software writes them, `auth` takes the steps of one login, [`data`] reads message content, `session` is the state and the order
-//! that commands must come in, `answer` is what it has to say, and `personality` finds the words.
+//! spam software writes them, `auth` takes the steps of one login, [`data`] reads message content,
+//! `session` is the state and the order that commands must come in, `answer` is what it has to
+//! say, and `personality` finds the words.
 //!
 //! # Guarantees
 //!
 //! - No byte sequence makes it panic, and memory is bounded whatever a client sends: one partial
-//!   line of [`Limits::line`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most [`Profile::max_recipients`] addresses each shorter than a
-//!   line, and replies to the input of one `step` call. Message content is handed on as slices of
-//!   the input and never kept.
+//!   line of [`Limits::line`] bytes, or of [`MAX_RESPONSE`] within AUTH, at most
+//!   [`Profile::max_recipients`] addresses each shorter than a line, and replies to the input of
+//!   one `step` call. Message content is handed on as slices of the input and never kept.
 //! - Replies do not depend on how the input was cut into reads.
 //! - `250` in answer to DATA is put into the output by [`Session::finish`] with
 //!   [`Outcome::Kept`], and by nothing else.
 //! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
-//! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without control
-//!   characters: what was not valid is replaced by U+FFFD.
+//! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without
+//!   control characters: what was not valid is replaced by U+FFFD. An [`Attempt`] holds the bytes
+//!   as they were sent.
 //! - Nothing that came before a TLS handshake is done after it: what follows STARTTLS in one read
 //!   is thrown away (CVE-2011-0411), and what the session knew is forgotten (RFC 3207 §4.2).
 //! - A session ends by itself: after as many errors as the server it plays bears, or after more than
@@ -31,10 +33,10 @@
 //! # Where it is not the server that it plays
 //!
 //! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
-//! accepted in commands (Postfix: `500 5.5.2`); a line that is too long is refused, where Postfix
-//! reads its beginning; and a bare-LF end of data does not end a message. Addresses and parameters
-//! are taken more leniently than by any server. There are no delays after errors, and nobody is
-//! refused for coming early.
+//! accepted in commands (Postfix: `500 5.5.2`); Exim's lines end at 2 KiB and not at 16; and a
+//! bare-LF end of data does not end a message (that is some configurations of all three).
+//! Addresses and parameters are taken more leniently than by any server. There are no delays after
+//! errors, and nobody is refused for coming early.
 //!
 //! # Failure
 //!

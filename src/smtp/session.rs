@@ -83,6 +83,8 @@ pub struct Session {
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
+    /// Who sends the message that is being read.
+    sender: String,
     commands: u32,
     errors: u32,
     messages: u32,
@@ -108,6 +110,7 @@ impl Session {
             tls: None,
             challenges: 0,
             envelope: None,
+            sender: String::new(),
             commands: 0,
             errors: 0,
             messages: 0,
@@ -188,19 +191,21 @@ impl Session {
         }
     }
 
-    /// Puts `421 4.4.2` into the output: the client was silent for too long. The next step is
+    /// Puts last words into the output, if the server that is played has some: the client was
+    /// silent for too long. The next step is
     /// [`Step::Close`]; a message that had begun is to be discarded.
     pub fn timeout(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
-            self.say(match self.phase {
-                Phase::Content { .. } | Phase::Oversize(_) => &Answer::DataTimeout,
-                _ => &Answer::Timeout,
+            let sender = mem::take(&mut self.sender);
+            self.say(&match self.phase {
+                Phase::Content { .. } | Phase::Oversize(_) => Answer::DataTimeout(&sender),
+                _ => Answer::Timeout,
             });
             self.phase = Phase::Closed;
         }
     }
 
-    /// Puts `421 4.3.2` into the output: the service stops (RFC 5321 §3.8). The next step is
+    /// Puts `421` into the output: the service stops (RFC 5321 §3.8). The next step is
     /// [`Step::Close`]; a message that had begun is to be discarded. For one that is being stored
     /// call [`Session::finish`] first, or the client will send it again.
     pub fn shutdown(&mut self) {
@@ -234,13 +239,20 @@ impl Session {
         let (taken, line) = buffer.next(input, limit);
         let step = match line {
             Line::Partial => Some(Step::Read),
-            Line::TooLong => {
+            Line::TooLong(beginning) => {
                 self.met.lines += 1;
-                let answer = match mem::replace(&mut self.phase, Phase::Commands) {
-                    Phase::Login(_) => Answer::ResponseTooLong,
-                    _ => Answer::LineTooLong,
+                let reads = self.face.habits().reads_beginnings;
+                let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
+                    Phase::Login(_) => refuse(Answer::ResponseTooLong),
+                    _ => {
+                        self.hear(beginning);
+                        match reads {
+                            true => self.execute(Command::new(beginning)),
+                            false => refuse(Answer::LineTooLong),
+                        }
+                    }
                 };
-                self.conclude(refuse(answer))
+                self.conclude(verdict)
             }
             Line::Whole(line) => {
                 let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
@@ -332,6 +344,7 @@ impl Session {
             }
             Verdict::Begin(transaction) => {
                 self.say(&Answer::StartData);
+                self.sender.clone_from(&transaction.mail_from);
                 self.phase = Phase::Content {
                     reader: DataReader::new(),
                     size: 0,

@@ -17,10 +17,12 @@ fn page(name: &str) -> String {
 }
 
 /// The default that the shipped file has: embedded databases, where an old file means MySQL, and
-/// the session log where the package has its directory.
+/// the session log and the certificate where the package has them.
 fn shipped_default(key: &Key) -> &'static str {
     match (key.section, key.name) {
         ("database", "engine") => "sqlite",
+        ("receiver", "tlscert") => "/etc/shiva/receiver.crt",
+        ("receiver", "tlskey") => "/etc/shiva/receiver.key",
         ("receiver", "sessionlog") => "/var/log/shiva/sessions.json",
         _ => key.default,
     }

@@ -31,6 +31,7 @@ mod notices;
 mod programs;
 mod pseudonyms;
 mod receiver_limits;
+mod receiver_tls;
 mod relay_beside;
 mod relay_delivery;
 mod relay_exim;

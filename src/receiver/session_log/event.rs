@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::super::ja4::Hello;
 use super::super::party::Party;
+use super::super::tls::Seen;
 use crate::escape;
 use crate::smtp::{Attempt, Secret};
 use crate::timestamp::Timestamp;
@@ -31,6 +33,8 @@ pub enum Event<'a> {
     Command(&'a [u8]),
     /// A client has tried to log in.
     Login(&'a Attempt),
+    /// A TLS handshake is over.
+    Tls(&'a Seen),
     /// A client has sent a whole message.
     Mail(&'a Mail, Outcome<'a>),
     /// The connection is closed.
@@ -83,6 +87,7 @@ impl Event<'_> {
             Event::Command(_) => "shiva.command",
             Event::Login(attempt) if attempt.accepted => "shiva.login.success",
             Event::Login(_) => "shiva.login.failed",
+            Event::Tls(_) => "shiva.tls",
             Event::Mail(..) => "shiva.mail.received",
             Event::Closed(_) => "shiva.session.closed",
         }
@@ -93,6 +98,7 @@ impl Event<'_> {
             Event::Connect => Own::Connect {},
             Event::Command(line) => Own::Command { input: Text(line) },
             Event::Login(attempt) => Own::Login(Login::of(attempt)),
+            Event::Tls(seen) => Own::Tls(Handshake::of(seen)),
             Event::Mail(mail, outcome) => Own::Mail(Received::of(mail, *outcome)),
             Event::Closed(closed) => Own::Closed {
                 duration_ms: u64::try_from(closed.duration.as_millis()).unwrap_or(u64::MAX),
@@ -130,6 +136,7 @@ enum Own<'a> {
         input: Text<'a>,
     },
     Login(Login<'a>),
+    Tls(Handshake<'a>),
     Mail(Received<'a>),
     Closed {
         duration_ms: u64,
@@ -167,6 +174,29 @@ impl Login<'_> {
             challenge,
             digest,
             acting_for: (!acting_for.is_empty()).then_some(Text(acting_for)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Handshake<'a> {
+    version: Option<&'a str>,
+    cipher: Option<&'a str>,
+    sni: Option<Text<'a>>,
+    ja4: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl Handshake<'_> {
+    fn of(seen: &Seen) -> Handshake<'_> {
+        let hello = seen.hello.as_ref();
+        Handshake {
+            version: seen.version,
+            cipher: seen.cipher.as_deref(),
+            sni: hello.and_then(Hello::server_name).map(Text),
+            ja4: hello.map(Hello::ja4),
+            error: seen.error.as_deref(),
         }
     }
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::receiver::party::Protocol;
+use crate::receiver::tls::Seen;
 use crate::smtp::{Attempt, Mechanism, Secret};
 
 fn party() -> Party {
@@ -95,6 +96,23 @@ fn a_login_says_what_was_tried() {
     };
     let said = r#""mechanism":"CRAM-MD5","username":"Bob","challenge":"<1@x>","digest":"00ff""#;
     assert_eq!(own(&Event::Login(&attempt), "shiva.login.failed"), said);
+}
+
+#[test]
+fn a_handshake_shows_what_there_was() {
+    let done = Seen {
+        version: Some("TLSv1.3"),
+        cipher: Some("TLS_AES_128_GCM_SHA256".into()),
+        ..Seen::default()
+    };
+    let said = r#""version":"TLSv1.3","cipher":"TLS_AES_128_GCM_SHA256","sni":null,"ja4":null"#;
+    assert_eq!(own(&Event::Tls(&done), "shiva.tls"), said);
+    let failed = Seen {
+        error: Some("no cipher".into()),
+        ..Seen::default()
+    };
+    let said = r#""version":null,"cipher":null,"sni":null,"ja4":null,"error":"no cipher""#;
+    assert_eq!(own(&Event::Tls(&failed), "shiva.tls"), said);
 }
 
 #[test]

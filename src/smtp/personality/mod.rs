@@ -6,8 +6,8 @@
 //! [`Face`] decides: the wording of every answer, which commands it knows, what it looks at
 //! first, and how much it bears before it hangs up.
 //!
-//! A face lasts as long as its session, and counts what its server counts. The texts of Postfix
-//! and Exim were compared with the real servers, and a test does so again; see the faces for
+//! A face lasts as long as its session, and counts what its server counts. The texts were compared
+//! with the real servers, and a test does so again (`tests/shiva/same_face.rs`); the faces say
 //! what is from elsewhere.
 //!
 //! A reply never carries a stranger's bytes as they came: [`echo`] bounds them and takes control
@@ -15,6 +15,7 @@
 
 mod exim;
 mod postfix;
+mod sendmail;
 
 use std::fmt::Debug;
 
@@ -31,13 +32,16 @@ pub enum Personality {
     Postfix,
     /// Exim 4.96.
     Exim,
+    /// Sendmail 8.17.
+    Sendmail,
 }
 
 impl Personality {
     /// All of them, with the names that the configuration knows them by.
-    pub const NAMED: [(&'static str, Personality); 2] = [
+    pub const NAMED: [(&'static str, Personality); 3] = [
         ("postfix", Personality::Postfix),
         ("exim", Personality::Exim),
+        ("sendmail", Personality::Sendmail),
     ];
 
     /// The one of this name.
@@ -51,6 +55,7 @@ impl Personality {
         match self {
             Personality::Postfix => postfix::queue_id(id),
             Personality::Exim => exim::queue_id(id),
+            Personality::Sendmail => sendmail::queue_id(id),
         }
     }
 
@@ -59,6 +64,7 @@ impl Personality {
         match self {
             Personality::Postfix => Box::<postfix::Postfix>::default(),
             Personality::Exim => Box::<exim::Exim>::default(),
+            Personality::Sendmail => Box::<sendmail::Sendmail>::default(),
         }
     }
 }
@@ -101,6 +107,8 @@ pub(super) struct Habits {
     pub passes_over_early_response: bool,
     /// BDAT, which is not offered, ends the session.
     pub bdat_ends: bool,
+    /// Of a line that is too long the beginning is read.
+    pub reads_beginnings: bool,
     /// A line that is no command is told whether it is UTF-8.
     pub wants_utf8: bool,
 }
@@ -134,8 +142,8 @@ fn mechanisms() -> String {
     Mechanism::ALL.map(Mechanism::name).join(" ")
 }
 
-/// Most characters of a client's own words that a reply repeats, so that a reply stays within
-/// the 512 bytes of RFC 5321 §4.5.3.1.5.
+/// Most bytes of a client's own words that a reply repeats at one place, so that a reply stays
+/// within the 512 bytes of RFC 5321 §4.5.3.1.5: there are four such places at most.
 const MAX_ECHO: usize = 100;
 
 /// Appends one reply line.
@@ -154,20 +162,65 @@ fn put_lines(output: &mut Vec<u8>, code: u16, lines: &[String]) {
 
 /// A client's bytes made fit to stand in a reply.
 fn echo(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .take(MAX_ECHO)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(bytes).chars() {
+        if text.len() + c.len_utf8() > MAX_ECHO {
+            break;
+        }
+        text.push(if c.is_control() { '?' } else { c });
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::timestamp::Timestamp;
 
     #[test]
     fn a_clients_words_are_bounded_and_stay_in_their_line() {
         assert_eq!(echo(b"a\r\n250 fake\x00\x1b\xff"), "a??250 fake??\u{fffd}");
-        assert!(echo("\u{1f4a9}".repeat(600).as_bytes()).len() <= 4 * MAX_ECHO);
+        assert_eq!(echo("\u{1f4a9}".repeat(600).as_bytes()).len(), MAX_ECHO);
+        assert!(echo("a\u{1f4a9}".repeat(600).as_bytes()).len() <= MAX_ECHO);
+    }
+
+    #[test]
+    fn a_client_too_many_is_told_so_by_each_server() {
+        let client = Client {
+            address: "192.0.2.7".parse().unwrap(),
+            connected_at: Timestamp::from_seconds(1_700_000_000, 0),
+            nonce: 0,
+        };
+        let said = Personality::NAMED.map(|(_, personality)| {
+            let profile = Profile {
+                hostname: "mx".into(),
+                personality,
+                ..Profile::default()
+            };
+            String::from_utf8(crate::smtp::busy(&profile, &client)).unwrap()
+        });
+        let expected = [
+            "421 4.7.0 mx Error: too many connections from 192.0.2.7\r\n",
+            "421 Too many concurrent SMTP connections; please try again later.\r\n",
+            "421 4.3.2 Too many open connections.\r\n",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn no_two_messages_have_one_id() {
+        for (name, personality) in Personality::NAMED {
+            let mut ids = HashSet::new();
+            for number in 1_000_000..1_020_000 {
+                let micros = u32::try_from(number % 3).unwrap();
+                let at = Timestamp::from_seconds(1_700_000_000, micros);
+                let id = personality.queue_id(&MessageId { at, number });
+                let printable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                assert!(id.bytes().all(printable), "{name}: {id}");
+                assert!(ids.insert(id), "{name}: {number}");
+            }
+        }
     }
 }

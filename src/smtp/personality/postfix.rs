@@ -31,6 +31,7 @@ impl Face for Postfix {
             login_before_transaction: false,
             passes_over_early_response: true,
             bdat_ends: true,
+            reads_beginnings: true,
             wants_utf8: true,
         }
     }
@@ -105,7 +106,7 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         }
         Answer::Challenge(challenge) => return format!("334 {challenge}"),
         Answer::TooManyCommands => return format!("421 4.7.0 {host} Error: too many errors"),
-        Answer::Timeout | Answer::DataTimeout => {
+        Answer::Timeout | Answer::DataTimeout(_) => {
             return format!("421 4.4.2 {host} Error: timeout exceeded");
         }
         Answer::Shutdown => return format!("421 4.3.2 {host} Service shutting down"),
