@@ -1,6 +1,6 @@
 //! What needs a person is mailed to one, through the relay host.
 
-use crate::relay_host::Sink;
+use crate::relay_host::{Sink, Taken};
 use crate::rig::{Rig, finish, free_port, wait_until};
 
 fn notifying(port: u16) -> Rig {
@@ -15,6 +15,17 @@ fn unreadable(rig: &Rig, name: &str) {
     rig.drop_file(name, b"");
 }
 
+/// The notices of unreadable messages; the disk of whoever runs this may be nearly full, too.
+fn notices(sink: &Sink) -> Vec<Taken> {
+    let about = b"Subject: SHIVA on ";
+    let subject = |mail: &Taken| {
+        let at = memchr::memmem::find(&mail.message, about).unwrap();
+        let line = mail.message[at..].split(|&byte| byte == b'\r').next();
+        line.unwrap().ends_with(b": a message could not be read")
+    };
+    sink.taken().into_iter().filter(subject).collect()
+}
+
 #[test]
 fn an_undeliverable_message_is_mailed_once_an_hour_whatever_restarts() {
     let sink = Sink::new(&["PIPELINING"]);
@@ -22,7 +33,7 @@ fn an_undeliverable_message_is_mailed_once_an_hour_whatever_restarts() {
     unreadable(&rig, "\u{202e}evil.eml");
     unreadable(&rig, "2.eml");
     rig.once();
-    let taken = sink.taken();
+    let taken = notices(&sink);
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].from, "MAIL FROM:<shiva@example.net>");
     assert_eq!(taken[0].to, ["RCPT TO:<operator@example.org>"]);
@@ -35,7 +46,7 @@ fn an_undeliverable_message_is_mailed_once_an_hour_whatever_restarts() {
     assert!(mail.contains("undeliverable"), "{mail}");
     unreadable(&rig, "3.eml");
     rig.once();
-    assert_eq!(sink.taken().len(), 1);
+    assert_eq!(notices(&sink).len(), 1);
     assert_eq!(rig.total("undeliverable"), 3);
     // Nothing of it counts as relayed.
     assert_eq!(rig.total("relayed"), 0);
@@ -48,14 +59,10 @@ fn where_the_relay_host_is_away_the_log_has_it() {
     let output = finish(rig.command("shiva-analyzer").arg("--once"));
     assert!(output.status.success());
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = log
-        .lines()
-        .find(|line| line.contains("event=notification.not_sent"));
+    let not_sent = "event=notification.not_sent kind=undeliverable";
+    let line = log.lines().find(|line| line.contains(not_sent));
     let line = line.unwrap_or_else(|| panic!("{log}"));
-    assert!(
-        line.contains("kind=undeliverable") && line.contains("cannot connect"),
-        "{line}"
-    );
+    assert!(line.contains("cannot connect"), "{line}");
 }
 
 #[test]
@@ -65,6 +72,6 @@ fn a_service_mails_while_it_works() {
     let analyzer = rig.analyzer();
     wait_until("the queue is there", || rig.path("queue/new").exists());
     unreadable(&rig, "1.eml");
-    wait_until("the notice arrives", || sink.taken().len() == 1);
+    wait_until("the notice arrives", || notices(&sink).len() == 1);
     analyzer.stop();
 }

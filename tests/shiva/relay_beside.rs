@@ -16,7 +16,7 @@ use crate::rig::{PATIENCE, wait_until};
 
 const SMALL: &[u8] = b"Subject: x\r\n\r\nx\r\n";
 
-/// A relay host that answers no message until it is let go, and what hands copies to it.
+/// A relay host that answers no message until it is let go, then so, and what hands copies to it.
 struct Held {
     sink: Sink,
     let_go: Arc<AtomicBool>,
@@ -27,13 +27,20 @@ struct Held {
 
 impl Held {
     fn new(individual: u64, global: u64) -> Held {
+        Held::answering(individual, global, Act::Serve)
+    }
+
+    fn answering(individual: u64, global: u64, answer: Act) -> Held {
         let let_go = Arc::new(AtomicBool::new(false));
         let held = Arc::clone(&let_go);
         let sink = Sink::with(&["PIPELINING"], None, move |_, at| {
             while at == At::End && !held.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Act::Serve
+            match at {
+                At::End => answer,
+                _ => Act::Serve,
+            }
         });
         let config = config::Relay {
             on: true,
@@ -130,13 +137,13 @@ fn a_window_that_closes_waits_for_one_delivery_and_the_next_has_its_own_slots() 
     held.wait_until_one_is_under_way();
     assert_eq!(held.relaying.under_way(), 3);
     held.open(2, &[]);
-    // What waited comes back at once, while the relay host is still silent.
-    let withdrawn = |name: &str| (name.to_owned(), 1, Fate::Withdrawn);
-    assert_eq!(held.settle(2), [withdrawn("b"), withdrawn("c")]);
-    // They had slots in the window before: this one's are all free, and stay taken.
     for name in ["d", "e"] {
         assert_eq!(held.take(0, name, SMALL), Ok(()));
     }
+    // What waited comes back at once, while the relay host is still silent. It had slots in the
+    // window before: those of this one stay taken.
+    let withdrawn = |name: &str| (name.to_owned(), 1, Fate::Withdrawn);
+    assert_eq!(held.settle(2), [withdrawn("b"), withdrawn("c")]);
     assert_eq!(held.take(0, "f", SMALL), Err(Reason::RecordLimit));
     held.relaying.hand_over();
     held.let_go.store(true, Ordering::SeqCst);
@@ -159,6 +166,29 @@ fn a_batch_that_is_undone_is_not_handed_over() {
     held.relaying.hand_over();
     assert_eq!(held.settle(1), [("a".to_owned(), 1, Fate::Accepted)]);
     assert_eq!(held.sink.taken().len(), 1);
+}
+
+#[test]
+fn what_waits_behind_a_failure_is_not_tried_and_its_slots_are_free_again() {
+    let mut held = Held::answering(3, 3, Act::Say("451 later\r\n"));
+    for name in ["a", "b", "c"] {
+        assert_eq!(held.take(0, name, SMALL), Ok(()));
+    }
+    held.relaying.hand_over();
+    held.wait_until_one_is_under_way();
+    assert_eq!(held.take(0, "d", SMALL), Err(Reason::WindowLimit));
+    held.let_go.store(true, Ordering::SeqCst);
+    let settled = |name: &str, fate| (name.to_owned(), 1, fate);
+    let expected = [
+        settled("a", Fate::Refused),
+        settled("b", Fate::Unreached),
+        settled("c", Fate::Unreached),
+    ];
+    assert_eq!(held.settle(3), expected);
+    let commands = held.sink.commands();
+    let tried = commands.iter().filter(|line| line.starts_with("MAIL"));
+    assert_eq!(tried.count(), 1, "{commands:?}");
+    assert_eq!(held.take(0, "d", SMALL), Err(Reason::Away));
 }
 
 #[test]

@@ -475,3 +475,18 @@ fn a_mail_that_is_refused_for_good_holds_up_no_other() {
     assert_eq!(copies(&rig, "accepted"), 5);
     assert_eq!(ledger(&rig)["not_relayed"], serde_json::json!({}));
 }
+
+#[test]
+fn once_waits_for_a_relay_host_that_is_slow() {
+    let sink = Sink::with(OFFERS, None, |_, at| {
+        if at == At::End {
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        Act::Serve
+    });
+    let rig = relaying_to(sink.port, "");
+    send(&rig, &[1, 2, 3]);
+    rig.once();
+    assert_eq!(sink.taken().len(), 3);
+    assert_eq!(ledger(&rig)["copies"], serde_json::json!({ "accepted": 3 }));
+}
