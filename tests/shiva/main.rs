@@ -30,6 +30,7 @@ mod message;
 mod notices;
 mod programs;
 mod pseudonyms;
+mod receiver_abuse;
 mod receiver_limits;
 mod receiver_tls;
 mod relay_beside;

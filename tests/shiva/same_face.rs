@@ -17,7 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::dialogue::{self, Action, Dialogue};
 use crate::dovecot::Dovecot;
-use crate::rig::{PATIENCE, Rig, Service, free_port, wait_until};
+use crate::rig::{PATIENCE, Rig, Service, finish, free_port, wait_until};
 
 /// A server that listens, until it is dropped.
 struct Server {
@@ -32,12 +32,19 @@ fn postfix() {
     compare("postfix", |login| {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("auth");
-        let settings = [
-            "smtpd_sasl_auth_enable = yes".to_owned(),
-            "smtpd_sasl_type = dovecot".to_owned(),
-            format!("smtpd_sasl_path = {}", socket.display()),
+        let (certificate, key) = certificate(directory.path());
+        let mut settings = vec![
+            "smtpd_tls_security_level = may".to_owned(),
+            format!("smtpd_tls_cert_file = {certificate}"),
+            format!("smtpd_tls_key_file = {key}"),
         ];
-        let settings = if login { &settings[..] } else { &[] };
+        if login {
+            settings.extend([
+                "smtpd_sasl_auth_enable = yes".to_owned(),
+                "smtpd_sasl_type = dovecot".to_owned(),
+                format!("smtpd_sasl_path = {}", socket.display()),
+            ]);
+        }
         let dovecot = login.then(|| Dovecot::listen(&socket));
         let top = directory.path().join("postfix");
         std::fs::create_dir(&top).unwrap();
@@ -81,6 +88,7 @@ fn exim() {
 
 /// Exim's defaults, but for what lets more in. Who logs in needs a name and no more.
 fn exim_config(top: &Path, port: u16, login: bool) -> String {
+    let (certificate, key) = certificate(top);
     format!(
         r#"
 primary_hostname = mx.example
@@ -91,7 +99,9 @@ local_interfaces = 127.0.0.1
 daemon_smtp_ports = {port}
 queue_only
 message_size_limit = 10240000
-tls_advertise_hosts =
+tls_advertise_hosts = *
+tls_certificate = {certificate}
+tls_privatekey = {key}
 auth_advertise_hosts = {offered}
 chunking_advertise_hosts =
 hosts_require_helo =
@@ -143,6 +153,35 @@ fn sendmail() {
             port,
         }
     });
+}
+
+/// A certificate and its key, which everybody may read, in a directory.
+fn certificate(directory: &Path) -> (String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let files = ["certificate", "key"].map(|name| directory.join(name));
+    let mut command = Command::new("openssl");
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=mx.example",
+    ]);
+    let output = finish(
+        command
+            .arg("-out")
+            .arg(&files[0])
+            .arg("-keyout")
+            .arg(&files[1]),
+    );
+    assert!(output.status.success(), "{output:?}");
+    let [certificate, key] = files.map(|file| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        file.display().to_string()
+    });
+    (certificate, key)
 }
 
 /// Other users than ours may go through this directory.

@@ -101,7 +101,7 @@ impl Face for Exim {
     fn say(&mut self, answer: &Answer<'_>, context: &Context<'_>, output: &mut Vec<u8>) {
         match *answer {
             Answer::Ehlo => put_lines(output, 250, &self.offers(context)),
-            Answer::Help => put_lines(output, 214, &help()),
+            Answer::Help => put_lines(output, 214, &help(context)),
             ref other => {
                 let reply = words(other, context);
                 put(output, &reply);
@@ -244,9 +244,14 @@ impl Exim {
     }
 }
 
-fn help() -> Vec<String> {
-    let commands = "AUTH HELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP";
-    vec!["Commands supported:".into(), commands.into()]
+fn help(context: &Context<'_>) -> Vec<String> {
+    let tls = if context.offers_tls() {
+        "STARTTLS "
+    } else {
+        ""
+    };
+    let commands = format!("AUTH {tls}HELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
+    vec!["Commands supported:".into(), commands]
 }
 
 /// Seconds, a number where an Exim has the process, and half-milliseconds, in base 62.
