@@ -11,8 +11,9 @@
 //! ```
 //!
 //! The ledger alone decides and commits ([`ledger`]). At SIGTERM what is in work is finished and
-//! committed, the window is kept open. A panic in any thread but a worker ends the process. `--once` analyses everything in the queue, closes the
-//! window, waits for its correlation and ends.
+//! committed, the window is kept open. A panic in any thread but a worker ends the process. `--once`
+//! analyses everything in the queue, waits for the relay host's answers, closes the window, waits for
+//! its correlation and ends.
 
 mod feed;
 pub mod ledger;
