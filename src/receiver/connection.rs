@@ -113,36 +113,39 @@ impl Connection<'_> {
             }
             let shortage = self.shared.shortage(&self.settings.limits);
             self.session.set_shortage(shortage);
-            let mut input = buffer.get(..read).unwrap_or_default();
-            loop {
-                let (used, step) = self.session.step(input);
-                input = input.get(used..).unwrap_or_default();
-                self.hear();
-                match step {
-                    Step::Read => break,
-                    Step::Attempt(attempt) => {
-                        self.totals.logins += 1;
-                        self.shared.counters.login(attempt.accepted);
-                        self.record(&Event::Login(&attempt));
-                    }
-                    Step::Begin(transaction) => self.begin(transaction),
-                    Step::Content(bytes) => self.content(bytes).await,
-                    Step::Abandon => self.abandon(),
-                    Step::End => {
-                        let outcome = self.commit().await;
-                        self.session.finish(outcome);
-                    }
-                    Step::StartTls => {
-                        self.write_replies().await?;
-                        match self.handshake().await {
-                            true => break,
-                            false => return Ok(()),
-                        }
-                    }
-                    Step::Close => {
-                        self.take_stock();
-                        return self.write_replies().await;
-                    }
+            if !self.take(buffer.get(..read).unwrap_or_default()).await? {
+                return self.write_replies().await;
+            }
+        }
+    }
+
+    /// Does what the session makes of the input; false when the connection is to be closed.
+    async fn take(&mut self, mut input: &[u8]) -> std::io::Result<bool> {
+        loop {
+            let (used, step) = self.session.step(input);
+            input = input.get(used..).unwrap_or_default();
+            self.hear();
+            match step {
+                Step::Read => return Ok(true),
+                Step::Attempt(attempt) => {
+                    self.totals.logins += 1;
+                    self.shared.counters.login(attempt.accepted);
+                    self.record(&Event::Login(&attempt));
+                }
+                Step::Begin(transaction) => self.begin(transaction),
+                Step::Content(bytes) => self.content(bytes).await,
+                Step::Abandon => self.abandon(),
+                Step::End => {
+                    let outcome = self.commit().await;
+                    self.session.finish(outcome);
+                }
+                Step::StartTls => {
+                    self.write_replies().await?;
+                    return Ok(self.handshake().await);
+                }
+                Step::Close => {
+                    self.take_stock();
+                    return Ok(false);
                 }
             }
         }

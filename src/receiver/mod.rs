@@ -63,6 +63,9 @@ fn needs_restart((section, name): &reload::Name) -> bool {
     *section != "receiver" || FIXED.contains(name)
 }
 
+/// Threads that write out what finds no room in memory. The unit allows 32 in all.
+const DISK_THREADS: usize = 16;
+
 /// Descriptors that no session needs: listeners, the queue's, the logs'.
 const OTHER_FILES: u64 = 64;
 
@@ -96,6 +99,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let spool = Spool::start(maildir).map_err(no_thread)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(DISK_THREADS)
         .build()
         .map_err(no_thread)?;
     let result = runtime.block_on(serve(config, &spool, log));
