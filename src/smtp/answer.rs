@@ -5,7 +5,7 @@
 //! server, in one place each. Whoever adds an answer here must give it words in all of them.
 //!
 //! What is borrowed in an answer are a client's own bytes, as they came. A face may repeat them
-//! only by way of [`echo`](super::personality::echo).
+//! only by way of `personality::echo`.
 
 use super::MessageId;
 use super::command::Verb;

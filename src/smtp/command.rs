@@ -6,8 +6,9 @@
 //!
 //! smtp-proto reads MAIL and RCPT. Where it refuses a line, or reads more into one than is good
 //! here (it takes the quotes off a local part and makes the null path out of `<postmaster>`), the
-//! lenient reader of [`path`] takes over, with the parameters of a Postfix. A parameter of an extension that belongs to ESMTP but changes nothing for us (DSN,
-//! SMTPUTF8, AUTH) is accepted without having been offered: refusing it would only lose spam.
+//! lenient reader of [`path`] takes over, with the parameters of a Postfix. A parameter of an
+//! extension that belongs to ESMTP but changes nothing for us (DSN, SMTPUTF8, AUTH) is accepted
+//! without having been offered: refusing it would only lose spam.
 //!
 //! What follows a NUL in a line is ignored. Nothing here keeps state or fails; a refusal is the
 //! answer to give.

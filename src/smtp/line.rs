@@ -6,8 +6,9 @@
 //! [`data`](super::data)).
 //!
 //! Lines that lie whole in the input are lent from it without a copy. A partial line is kept, up
-//! to the limit that the caller gives, mostly [`MAX_LINE`] bytes. Of a longer one only so much is kept: the rest is passed over up to
-//! the next LF, and its beginning is handed out once, at its end.
+//! to the limit that the caller gives, mostly [`MAX_LINE`] bytes. Of a longer one only so much is
+//! kept: the rest is passed over up to the next LF, and its beginning is handed out once, at its
+//! end.
 
 use std::mem;
 

@@ -34,9 +34,9 @@
 //!
 //! On purpose, and only in answers that no spam software depends on: bytes that are not UTF-8 are
 //! accepted in commands (Postfix: `500 5.5.2`); Exim's lines end at 2 KiB and not at 16; and a
-//! bare-LF end of data does not end a message (that is some configurations of all three).
-//! Addresses and parameters are taken more leniently than by any server. There are no delays after
-//! errors, and nobody is refused for coming early.
+//! bare-LF end of data does not end a message, whatever the server would do. Addresses and
+//! parameters are taken more leniently than by any server. There are no delays after errors, and
+//! nobody is refused for coming early.
 //!
 //! # Failure
 //!

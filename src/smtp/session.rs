@@ -4,9 +4,9 @@
 //! outside of one are refused; a HELO is not required. After DATA the session reads content until
 //! the end of data, then waits for [`Session::finish`] to be told what became of the message.
 //!
-//! Limits that end the session: the errors that its face bears, which a stored message sets back
-//! to zero, and those of [`Limits`](super::Limits). Limits that end a message: the profile's
-//! `max_message_size` and `max_recipients`.
+//! Limits that end the session: the errors that its face bears, and those of
+//! [`Limits`](super::Limits). Limits that end a message: the profile's `max_message_size` and
+//! `max_recipients`.
 
 mod authentication;
 mod bounds;
