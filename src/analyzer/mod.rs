@@ -160,12 +160,14 @@ impl Analyzer {
         })?;
         let sharing = Sharing::of(config, patience)?;
         let (released, windows_released) = unbounded();
+        let told = status::Sharing::default();
         let publishing = sharing
             .publisher(config.hpfeeds.broker())
             .map(|publisher| {
                 let (owned, stores) = (patience.clone(), Arc::clone(&stores));
+                let told = told.clone();
                 spawn("publisher", move || {
-                    Publishing::new(publisher, stores.as_ref(), &owned).run(&windows_released)
+                    Publishing::new(publisher, stores.as_ref(), &owned, told).run(&windows_released)
                 })
             })
             .transpose()?;
@@ -188,7 +190,7 @@ impl Analyzer {
             examined,
             gate,
             closed,
-            status: Status::new(maildir),
+            status: Status::new(maildir, told),
             disks: disk::Watch::new(directories(config)),
             intake,
             workers,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::patience::{GaveUp, Patience};
+use super::status;
 use crate::config::Config;
 use crate::escape;
 use crate::exit::{Exit, Failure};
@@ -87,6 +88,7 @@ pub(super) struct Publishing<'a> {
     patience: &'a Patience,
     backoff: Backoff,
     outage: Option<Outage>,
+    status: status::Sharing,
 }
 
 impl<'a> Publishing<'a> {
@@ -94,6 +96,7 @@ impl<'a> Publishing<'a> {
         publisher: Publisher,
         stores: &'a dyn Engine,
         patience: &'a Patience,
+        status: status::Sharing,
     ) -> Publishing<'a> {
         Publishing {
             publisher,
@@ -101,6 +104,7 @@ impl<'a> Publishing<'a> {
             patience,
             backoff: Backoff::random(),
             outage: None,
+            status,
         }
     }
 
@@ -153,6 +157,7 @@ impl<'a> Publishing<'a> {
 
     fn works(&mut self) {
         self.backoff.worked();
+        self.status.works();
         if let Some(outage) = self.outage.take() {
             let seconds = outage.since.elapsed().as_secs();
             log::warn!("event=hpfeeds.back after_seconds={seconds}");
@@ -161,6 +166,7 @@ impl<'a> Publishing<'a> {
 
     /// Says what happened, once and then rarely, and waits, or gives up.
     fn wait(&mut self, event: &str, fault: &Fault) -> Result<(), GaveUp> {
+        self.status.waits(fault);
         let now = Instant::now();
         let since = self.outage.as_ref().map_or(now, |outage| outage.since);
         let due = |outage: &Outage| now.duration_since(outage.said) >= SAY_EVERY;
