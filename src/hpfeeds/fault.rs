@@ -5,6 +5,9 @@ use std::fmt;
 /// What a broker says when it gives up on a subscriber that does not read: no refusal.
 const TOO_SLOW: &str = "backpressure";
 
+/// Bytes of a broker's words that are repeated: an error frame may hold a mebibyte.
+const WORDS_MAX: usize = 200;
+
 /// What happened; the text says where and, if the broker said anything, in its words. What a broker
 /// says is a stranger's: a log or screen needs [`escape`](crate::escape).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ impl Fault {
     /// Python package's broker and of the older one it came from are known. `asked` is whether the
     /// broker was asked for anything yet: where it was not, only the credentials can be wrong.
     pub(super) fn said(broker: &str, words: &str, asked: bool) -> Fault {
+        let words = words
+            .get(..words.floor_char_boundary(WORDS_MAX))
+            .unwrap_or_default();
         let lower = words.to_lowercase();
         if lower.contains(TOO_SLOW) {
             return Fault::Lost(format!("{broker} gave up on us: {words}"));
@@ -90,6 +96,8 @@ mod tests {
                 Fault::Credentials(_)
             ));
         }
+        let long = Fault::said("b:1", &"é".repeat(1 << 19), true).to_string();
+        assert!(long.len() < WORDS_MAX + 20, "{}", long.len());
         let slow = Fault::said("b:1", "Backpressure deadline timer expired", true);
         assert!(!slow.needs_operator());
     }
