@@ -112,7 +112,7 @@ pub const KEYS: &[Key] = &[
         "26214400",
     ),
     key("receiver", "maxsessions", COUNT, "1000"),
-    key("receiver", "maxsessionsperaddress", COUNT, "50"),
+    key("receiver", "maxsessionsperaddress", COUNT, "250"),
     key("receiver", "maxmessages", COUNT, "10000"),
     key("receiver", "maxrecipients", Integer(1, 10_000), "1000"),
     key("receiver", "maxcommands", COUNT, "1000"),
