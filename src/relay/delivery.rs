@@ -37,7 +37,7 @@ use super::transaction::check;
 pub const MAILS_MAX: u32 = 10;
 
 /// How long a connection without mails is kept. Debian's exim4 closes after 5 minutes.
-pub const IDLE_MAX: Duration = Duration::from_secs(30);
+pub const IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// How long QUIT may take.
 const QUIT: Duration = Duration::from_secs(2);

@@ -32,8 +32,8 @@ pub const JOBS_MAX: usize = 1000;
 /// Bytes of copies that may wait for the relay host; one larger copy may wait alone.
 pub const BYTES_MAX: usize = 64 << 20;
 
-/// How long a connection waits for the next copy before it is closed.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long the thread waits for a copy while it has no connection.
+const WITHOUT: Duration = Duration::from_secs(3600);
 
 const STOPPING: &str = "the analyzer stops";
 const WINDOW_CLOSED: &str = "the window closed";
@@ -220,7 +220,11 @@ struct Thread {
 impl Thread {
     fn work(mut self, jobs: &Receiver<Job>, settled: &Sender<Settlement>) {
         loop {
-            match jobs.recv_timeout(IDLE) {
+            let until = self.delivery.idle_until();
+            let wait = until.map_or(WITHOUT, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     let (fate, answer) = self.relay(&job);
                     self.say(&job.copy, fate, &answer);
