@@ -17,6 +17,9 @@ use super::ConfigError;
 /// How deep `%(name)s` may lead to another `%(name)s`, as in ConfigParser.
 const MAX_INTERPOLATION_DEPTH: usize = 10;
 
+/// How many bytes it may make of a value: names that lead to several names grow without measure.
+const MAX_INTERPOLATED: usize = 64 * 1024;
+
 /// One key as it stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -126,10 +129,17 @@ impl Document {
                 tail.strip_prefix("%(").and_then(|t| t.split_once(")s"))
             {
                 let value = self.raw(section, &name.to_lowercase()).ok_or_else(|| {
-                    wrong(format!("there is no key {name:?} to put for %({name})s"))
+                    let what = format!("%({name})s");
+                    wrong(format!("there is no key {name:?} to put for {what:?}"))
                 })?;
                 out.push_str(&value.value);
                 rest = after;
+                if out.len() > MAX_INTERPOLATED {
+                    let what = format!(
+                        "[{section}] {key}: %(name)s makes more than {MAX_INTERPOLATED} bytes of it"
+                    );
+                    return Err(ConfigError::at(&entry.file, entry.line, what));
+                }
             } else {
                 return Err(wrong(format!("it must go on with %(name)s at {tail:?}")));
             }
@@ -233,10 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_lead_to_many_names_come_to_an_end() {
+        let text = format!("[a]\nk = {}\n", "%(k)s ".repeat(60));
+        let error = read(&text).unwrap().get("a", "k").unwrap_err().to_string();
+        assert!(error.contains("more than 65536 bytes"), "{error}");
+    }
+
+    #[test]
     fn a_wrong_line_is_named() {
         let error = read("[a]\nk = v\nnonsense\n").unwrap_err().to_string();
         assert!(error.starts_with("x.conf:3: "), "{error}");
         let error = read("k = v\n").unwrap_err().to_string();
         assert!(error.contains("before the first [section]"), "{error}");
+        let document = read("[a]\nk = %(no\n where)s\n").unwrap();
+        let error = document.get("a", "k").unwrap_err().to_string();
+        assert!(
+            error.starts_with("x.conf:2: ") && !error.contains('\n'),
+            "{error}"
+        );
     }
 }
