@@ -6,6 +6,10 @@
 SPAM ?=
 JSON ?=
 
+# make fuzz TIME=600 runs so many seconds in all, TARGET=session one target for all of them.
+TIME = 600
+TARGET =
+
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export SPAM JSON
@@ -13,7 +17,7 @@ export SPAM JSON
 SCRIPTS = $(shell grep -rlIE --exclude-dir=.git --exclude-dir=target '^.!/bin/(ba)?sh' .)
 PAGES = $(wildcard man/*.[1-8])
 
-.PHONY: help build deb demo run test system-test check advisories bench
+.PHONY: help build deb demo run test system-test check fuzz advisories bench
 
 help:
 	@echo 'make build       build the programs into target/release'
@@ -24,6 +28,7 @@ help:
 	@echo 'make test        run the tests'
 	@echo 'make system-test test the package in a booted Debian (as root)'
 	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts'
+	@echo 'make fuzz        fuzz for ten minutes (TIME=SECONDS; TARGET=NAME: one target)'
 	@echo 'make advisories  known holes in dependencies (needs the network)'
 	@echo 'make bench       print the performance table'
 	@echo '                 (RECORDS=N: so many in the main store on a server)'
@@ -58,11 +63,16 @@ system-test: deb
 check:
 	tests/tools/install check
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo deny --locked --all-features check bans licenses sources
 	tests/tools/lint-pages $(PAGES)
 	debian/tools/changelog | diff -u debian/changelog -
 	shellcheck $(SCRIPTS) completions/shiva.bash
+
+fuzz:
+	tests/tools/install fuzz
+	tests/tools/fuzz $(TIME) $(TARGET)
 
 # Fetches the RustSec database from GitHub, which not every build machine reaches.
 advisories:
