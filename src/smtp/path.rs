@@ -4,12 +4,12 @@
 //! and what it lets through is evidence. So any run of bytes is an address: with or without
 //! brackets, with white space inside them, with a display name before them, with 8-bit
 //! characters, without a domain. Refused is only what leaves open where the address ends (a
-//! bracket or quote that is not closed) or which it is (two bracketed addresses).
+//! bracket or quote that is not closed, a backslash) or which it is (two bracketed addresses).
 //!
 //! The address is kept in the form in which it stood on the wire, quotes included, so that it can
 //! be sent on. A source route is cut off (RFC 5321 §4.1.1.3).
 
-/// A bracket or quote was not closed, or there were two addresses.
+/// The address is open at its end, or there were two.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -91,21 +91,29 @@ pub(super) fn address(word: &[u8]) -> Result<String, Malformed> {
             _ => {}
         }
     }
+    if syntax.escaped {
+        return Err(Malformed);
+    }
     let inner = word
         .get(start.unwrap_or(0)..end.unwrap_or(word.len()))
         .ok_or(Malformed)?;
-    Ok(text(trim(without_route(inner))))
+    Ok(text(without_route(inner)))
 }
 
-/// Cuts off `@a,@b:` before an address.
+/// Cuts off `@a,@b:` before an address, as often as there is one: what is sent on has none.
 fn without_route(path: &[u8]) -> &[u8] {
-    let path = trim(path);
-    if path.first() != Some(&b'@') {
-        return path;
+    let mut path = trim(path);
+    while path.first() == Some(&b'@') {
+        let mut syntax = Syntax::default();
+        let colon = path
+            .iter()
+            .position(|&byte| syntax.plain(byte) && byte == b':');
+        match colon.and_then(|colon| path.get(colon + 1..)) {
+            Some(rest) => path = trim(rest),
+            None => break,
+        }
     }
-    memchr::memchr(b':', path)
-        .and_then(|colon| path.get(colon + 1..))
-        .unwrap_or(path)
+    path
 }
 
 /// A stranger's bytes as text: UTF-8 with U+FFFD for what is none and for control characters,
@@ -135,7 +143,9 @@ mod tests {
             ("a@b>", "a@b"),
             ("<postmaster>", "postmaster"),
             ("<@x,@y:a@b>", "a@b"),
+            ("<@x: @y:@z:a@b>", "a@b"),
             ("<@x>", "@x"),
+            ("<@\"x:y\">", "@\"x:y\""),
             ("<\"a b\"@c>", "\"a b\"@c"),
             ("<\"a>b<\"@c>", "\"a>b<\"@c"),
             ("<a\\>b@c>", "a\\>b@c"),
@@ -153,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn two_addresses_are_refused() {
-        for given in ["<a@b>,<c@d>", ">a@b<"] {
+    fn what_is_two_addresses_or_open_at_its_end_is_refused() {
+        for given in ["<a@b>,<c@d>", ">a@b<", "a@b\\"] {
             assert_eq!(address(given.as_bytes()), Err(Malformed), "{given}");
         }
     }
