@@ -166,6 +166,9 @@ fn program<T: Parser>(name: &str, run: impl FnOnce(T) -> Result<(), Failure>) ->
 /// `shiva-receiver`.
 pub fn receiver() -> ExitCode {
     program("shiva-receiver", |cli: ReceiverCli| {
+        if cli.common.check_config {
+            return check(&cli.common, receiver::check);
+        }
         let Some(config) = service(&cli.common)? else {
             return Ok(());
         };
@@ -285,21 +288,31 @@ fn read<T: Parser>() -> Result<T, Failure> {
     })
 }
 
-/// Loads a command's configuration and prints its warnings; `None` when it was only to be
-/// checked.
+/// Loads a command's configuration; `None` when it was only to be checked.
 fn load(common: &Common) -> Result<Option<Config>, Failure> {
-    let config = Config::load(common.config.as_deref())?;
-    if !common.check_config {
-        return Ok(Some(config));
+    if common.check_config {
+        check(common, |_| Ok(None))?;
+        return Ok(None);
     }
+    Ok(Some(Config::load(common.config.as_deref())?))
+}
+
+/// Checks the configuration and what it names, of which a file may be one that the caller may not
+/// read, and prints the warnings.
+fn check(
+    common: &Common,
+    named: impl FnOnce(&Config) -> Result<Option<PathBuf>, Failure>,
+) -> Result<(), Failure> {
+    let config = Config::load(common.config.as_deref())?;
+    let unread = named(&config)?;
     for warning in &config.warnings {
         println!("warning: {}", crate::escape::line(warning));
     }
-    for file in &config.skipped {
+    for file in config.skipped.iter().chain(&unread) {
         println!("not read, for you may not: {}", file.display());
     }
     println!("{}: no error", config.file.display());
-    Ok(None)
+    Ok(())
 }
 
 fn no_thread(error: std::io::Error) -> Failure {

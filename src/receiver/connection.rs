@@ -4,11 +4,12 @@
 //! session wants input, so that those to pipelined commands go together. A message's bytes go to
 //! an [`Incoming`] and never stay here; 250 is sent when the spool says that it is durable.
 
+use std::io::{self, Error, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::guests::Guest;
@@ -98,7 +99,7 @@ impl Drop for Connection<'_> {
 }
 
 impl Connection<'_> {
-    async fn run(&mut self) -> std::io::Result<()> {
+    async fn run(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; READ];
         loop {
             self.take_stock();
@@ -120,7 +121,7 @@ impl Connection<'_> {
     }
 
     /// Does what the session makes of the input; false when the connection is to be closed.
-    async fn take(&mut self, mut input: &[u8]) -> std::io::Result<bool> {
+    async fn take(&mut self, mut input: &[u8]) -> io::Result<bool> {
         loop {
             let (used, step) = self.session.step(input);
             input = input.get(used..).unwrap_or_default();
@@ -158,9 +159,14 @@ impl Connection<'_> {
         };
         self.encrypted = tls::SESSION_BYTES;
         self.take_stock();
-        let limit = self.settings.limits.idle;
-        let (seen, stream) = tls::handshake(&self.settings.tls, stream, limit).await;
+        let give_up = give_up(self.settings.limits.idle, self.shared.stopping.clone());
+        let (seen, stream) = tls::handshake(&self.settings.tls, stream, give_up).await;
         self.shared.counters.handshake(stream.is_ok());
+        if let Err(error) = &stream
+            && error.kind() == ErrorKind::TimedOut
+        {
+            self.shared.counters.timed_out();
+        }
         self.record(&Event::Tls(&seen));
         let (Ok(stream), Some(version)) = (stream, seen.version) else {
             return false;
@@ -234,7 +240,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn write_replies(&mut self) -> std::io::Result<()> {
+    async fn write_replies(&mut self) -> io::Result<()> {
         let output = self.session.output();
         if output.is_empty() {
             return Ok(());
@@ -242,7 +248,7 @@ impl Connection<'_> {
         let replies = std::mem::take(output);
         match timeout(WRITE, self.stream.write_all(&replies)).await {
             Ok(written) => written,
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+            Err(_) => Err(ErrorKind::TimedOut.into()),
         }
     }
 
@@ -332,6 +338,14 @@ impl Connection<'_> {
                 Outcome::Failed
             }
         }
+    }
+}
+
+/// Waits until a handshake has taken too long or the receiver stops, and says which.
+async fn give_up(limit: Duration, mut stopping: watch::Receiver<bool>) -> Error {
+    match timeout(limit, stopping.wait_for(|stopping| *stopping)).await {
+        Ok(_) => Error::other("the receiver stops"),
+        Err(_) => ErrorKind::TimedOut.into(),
     }
 }
 

@@ -25,6 +25,7 @@ mod tls;
 
 use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
@@ -77,6 +78,17 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Leftovers of `shiva import` in `tmp/` are removed when they are this old.
 const FOREIGN_LEFTOVER: Duration = Duration::from_secs(3600);
+
+/// Checks what the configuration names and a start would read: the certificate and its key. One of
+/// them that the caller may not read is returned; the receiver's user may.
+pub fn check(config: &Config) -> Result<Option<PathBuf>, Failure> {
+    let pair = config.receiver.tls.as_ref();
+    let unreadable = pair.and_then(Pair::unreadable);
+    if unreadable.is_none() {
+        tls::acceptor(pair, &config.receiver.hostname)?;
+    }
+    Ok(unreadable)
+}
 
 /// Runs the receiver until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Result<(), Failure> {

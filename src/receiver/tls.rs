@@ -6,17 +6,17 @@
 //! nobody cared for. TLS 1.2 and 1.3. A handshake is bounded in time by the caller and in memory by
 //! rustls, and of the client's bytes at most [`HELLO_MAX`] are looked at for its fingerprint.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -43,6 +43,19 @@ pub struct Pair {
     pub certificate: PathBuf,
     /// Its key, in PEM.
     pub key: PathBuf,
+}
+
+impl Pair {
+    /// The file of the two that the caller is not permitted to read, if there is one.
+    pub fn unreadable(&self) -> Option<PathBuf> {
+        let denied = |path: &&PathBuf| {
+            File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        [&self.certificate, &self.key]
+            .into_iter()
+            .find(denied)
+            .cloned()
+    }
 }
 
 type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -127,18 +140,22 @@ pub struct Seen {
     pub error: Option<String>,
 }
 
-/// Does a handshake, which may take so long.
+/// Does a handshake, until `give_up` says why there is to be an end of it.
 pub async fn handshake(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
-    limit: Duration,
+    give_up: impl Future<Output = io::Error>,
 ) -> (Seen, io::Result<TlsStream<Tap>>) {
-    let accepting = acceptor.accept(Tap::new(stream)).into_fallible();
-    let (heard, result) = match timeout(limit, accepting).await {
-        Ok(Ok(mut stream)) => (stream.get_mut().0.stop(), Ok(stream)),
-        Ok(Err((error, mut tap))) => (tap.stop(), Err(error)),
-        Err(_) => (Vec::new(), Err(io::ErrorKind::TimedOut.into())),
+    let heard = Arc::new(Mutex::default());
+    let tap = Tap {
+        stream,
+        heard: Arc::downgrade(&heard),
     };
+    let result = tokio::select! {
+        result = acceptor.accept(tap) => result,
+        reason = give_up => Err(reason),
+    };
+    let heard = std::mem::take(&mut *lock(&heard));
     let mut seen = Seen {
         hello: Hello::read(&heard),
         ..Seen::default()
@@ -168,24 +185,15 @@ fn cipher_name(suite: &str) -> String {
     suite.replacen("TLS13_", "TLS_", 1)
 }
 
-/// A socket that keeps the first bytes that came, until it is told to stop.
+/// A socket that keeps the first bytes that came, while somebody wants them.
 #[derive(Debug)]
 pub struct Tap {
     stream: TcpStream,
-    heard: Option<Vec<u8>>,
+    heard: Weak<Mutex<Vec<u8>>>,
 }
 
-impl Tap {
-    fn new(stream: TcpStream) -> Tap {
-        Tap {
-            stream,
-            heard: Some(Vec::new()),
-        }
-    }
-
-    fn stop(&mut self) -> Vec<u8> {
-        self.heard.take().unwrap_or_default()
-    }
+fn lock(heard: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsyncRead for Tap {
@@ -196,8 +204,9 @@ impl AsyncRead for Tap {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(heard) = &mut self.heard {
+        if let Some(heard) = self.heard.upgrade() {
             let new = buffer.filled().get(before..).unwrap_or_default();
+            let mut heard = lock(&heard);
             let room = HELLO_MAX.saturating_sub(heard.len());
             heard.extend(new.iter().take(room));
         }

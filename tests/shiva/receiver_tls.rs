@@ -257,14 +257,16 @@ fn a_reload_takes_a_new_certificate_users_and_limits_and_drops_no_session() {
 fn a_pair_that_cannot_be_used_ends_the_receiver_with_the_remedy() {
     let rig = Rig::new();
     rig.configure("[receiver]\ntlscert : /nonexistent/x.crt\ntlskey : /nonexistent/x.key\n");
-    let output = finish(&mut rig.command("shiva-receiver"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{errors}");
-    for part in [
-        "tlscert : /nonexistent/x.crt: ",
-        "set tlscert and tlskey to nothing",
-    ] {
-        assert!(errors.contains(part), "{part} in {errors}");
+    for options in [&[][..], &["--check-config"]] {
+        let output = finish(rig.command("shiva-receiver").args(options));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{errors}");
+        for part in [
+            "tlscert : /nonexistent/x.crt: ",
+            "set tlscert and tlskey to nothing",
+        ] {
+            assert!(errors.contains(part), "{part} in {errors}");
+        }
     }
 }
 
@@ -297,6 +299,24 @@ assert said.startswith(b"503 ") and said.count(b"\r\n") == 2, said
     assert_eq!(inputs, ["EHLO x", "STARTTLS", "RCPT TO:<c@d>", "QUIT"]);
 }
 
+/// A connection on which Python has said hello, and says no more.
+fn greeted(port: u16) -> TcpStream {
+    let script = r#"
+import ssl, sys
+said = ssl.MemoryBIO()
+client = ssl._create_unverified_context().wrap_bio(ssl.MemoryBIO(), said)
+try:
+    client.do_handshake()
+except ssl.SSLWantReadError:
+    sys.stdout.buffer.write(said.read())
+"#;
+    let hello = finish(Command::new("python3").args(["-c", script])).stdout;
+    assert!(hello.starts_with(b"\x16\x03\x01"));
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(&hello).unwrap();
+    client
+}
+
 #[test]
 fn a_handshake_that_fails_is_recorded_and_one_that_never_ends_is_ended() {
     let encrypted = Encrypted::with("idletimeout : 1");
@@ -304,11 +324,11 @@ fn a_handshake_that_fails_is_recorded_and_one_that_never_ends_is_ended() {
     assert!(client.say("STARTTLS").starts_with("220 "));
     client.send(b"no hello of any kind\r\n");
     while client.reply().is_some() {}
-    // The other says nothing.
-    let mut silent = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
-    silent.write_all(b"\x16\x03\x01").unwrap();
+    // The other says hello and no more.
+    let mut silent = greeted(encrypted.port);
     let mut rest = Vec::new();
     let _ = silent.read_to_end(&mut rest);
+    assert!(rest.starts_with(b"\x16\x03\x03"), "a ServerHello");
     let plain = Client::connect(encrypted.rig.port).say("QUIT");
     assert!(plain.starts_with("221 "), "{plain}");
     let failed = encrypted.recorded("shiva.tls");
@@ -318,4 +338,16 @@ fn a_handshake_that_fails_is_recorded_and_one_that_never_ends_is_ended() {
         .collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(failed.iter().all(|line| line["version"].is_null()));
+    assert!(failed[0]["ja4"].is_null());
+    let ja4 = failed[1]["ja4"].as_str().unwrap();
+    assert!(ja4.starts_with("t13i") && ja4.len() == 36, "{ja4}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_handshake() {
+    let encrypted = Encrypted::with("");
+    let mut silent = greeted(encrypted.port);
+    silent.read_exact(&mut [0]).unwrap();
+    let failed = encrypted.recorded("shiva.tls");
+    assert_eq!(failed[0]["error"], "the receiver stops");
 }
