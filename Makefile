@@ -27,7 +27,8 @@ help:
 	@echo 'make run         run both services in the foreground until Ctrl-C'
 	@echo 'make test        run the tests'
 	@echo 'make system-test test the package in a booted Debian (as root)'
-	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts'
+	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts,'
+	@echo '                 some seconds of fuzzing'
 	@echo 'make fuzz        fuzz for ten minutes (TIME=SECONDS; TARGET=NAME: one target)'
 	@echo 'make advisories  known holes in dependencies (needs the network)'
 	@echo 'make bench       print the performance table'
@@ -69,6 +70,7 @@ check:
 	tests/tools/lint-pages $(PAGES)
 	debian/tools/changelog | diff -u debian/changelog -
 	shellcheck $(SCRIPTS) completions/shiva.bash
+	tests/tools/fuzz check
 
 fuzz:
 	tests/tools/install fuzz
