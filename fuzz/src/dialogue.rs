@@ -5,8 +5,8 @@
 //! holds each step to the contract of [`shiva::smtp`]:
 //!
 //! - every piece is used up before more is read, and there is an end to the steps it gives;
-//! - between 354 and the end of data nothing is said;
-//! - 250 to DATA comes when a message is told to be kept, and at no other time;
+//! - between 354 and the end of data nothing is said; between chunks of BDAT there are commands;
+//! - 250 to a message comes when it is told to be kept, and at no other time;
 //! - messages, names and addresses are within their limits, names free of control characters;
 //! - who is let in is let in by the rule, and mail that needs a login has one;
 //! - what was known before TLS is forgotten after it;
@@ -71,6 +71,7 @@ pub fn hold<'s, P: Iterator<Item = &'s [u8]>>(
         settings,
         heard: Heard::default(),
         open: None,
+        chunked: false,
         user: None,
         tls: None,
     };
@@ -89,6 +90,15 @@ pub fn hold<'s, P: Iterator<Item = &'s [u8]>>(
     }
     shell.end();
     shell.heard
+}
+
+/// Whether a command line is BDAT, which takes what follows it.
+pub fn is_bdat(line: &[u8]) -> bool {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = line.iter().position(|byte| !is_space(byte));
+    let line = &line[start.unwrap_or(line.len())..];
+    line.get(..4)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
 }
 
 /// What is sent plainly, and what after each handshake.
@@ -112,6 +122,8 @@ struct Shell<'c> {
     heard: Heard,
     /// The message whose content comes.
     open: Option<Message>,
+    /// It comes in chunks.
+    chunked: bool,
     /// Who was let in.
     user: Option<Vec<u8>>,
     tls: Option<String>,
@@ -159,7 +171,7 @@ impl Shell<'_> {
                 message.content.extend_from_slice(bytes);
                 assert!(message.content.len() as u64 <= most, "too much content");
             }
-            Step::Abandon => {
+            Step::Abandon | Step::Reset => {
                 let mut message = self.open.take().expect("no message to abandon");
                 message.content.clear();
                 self.heard.messages.push(message);
@@ -172,7 +184,8 @@ impl Shell<'_> {
         self.check(&transaction);
         assert!(self.open.is_none(), "a message within a message");
         let codes = reply::codes(self.session.output());
-        assert_eq!(codes.last(), Some(&354), "a message without 354");
+        self.chunked = self.last_command_is_bdat();
+        assert_eq!(codes.last() == Some(&354), !self.chunked);
         self.heard.output.append(self.session.output());
         self.open = Some(Message {
             transaction,
@@ -181,9 +194,16 @@ impl Shell<'_> {
         });
     }
 
-    /// The message that is open, of which the client has heard nothing since 354.
+    fn last_command_is_bdat(&self) -> bool {
+        let commands = self.heard.commands.trim_ascii_end();
+        let line = commands.rsplit(|&byte| byte == b'\n').next();
+        is_bdat(line.expect("a message before any command"))
+    }
+
+    /// The message that is open. After 354 the client has heard nothing.
     fn message(&mut self) -> &mut Message {
-        assert!(self.session.output().is_empty(), "said within a message");
+        let silent = self.session.output().is_empty();
+        assert!(silent || self.chunked, "said within a message");
         self.open.as_mut().expect("content of no message")
     }
 
@@ -193,6 +213,7 @@ impl Shell<'_> {
         let fate = self.settings.fate(number);
         self.message().fate = Some(fate);
         self.heard.messages.extend(self.open.take());
+        self.heard.output.append(self.session.output());
         let outcome = match fate {
             Fate::Kept => Outcome::Kept(message_id(number)),
             Fate::Full => Outcome::Full,
@@ -223,6 +244,7 @@ impl Shell<'_> {
         self.session.tls(version);
         self.tls = Some(version.into());
         self.user = None;
+        self.heard.messages.extend(self.open.take());
         assert!(self.session.helo().is_empty() && !self.session.in_transaction());
     }
 

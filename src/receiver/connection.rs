@@ -136,11 +136,13 @@ impl Connection<'_> {
                 Step::Begin(transaction) => self.begin(transaction),
                 Step::Content(bytes) => self.content(bytes).await,
                 Step::Abandon => self.abandon(),
+                Step::Reset => self.message = None,
                 Step::End => {
                     let outcome = self.commit().await;
                     self.session.finish(outcome);
                 }
                 Step::StartTls => {
+                    self.message = None;
                     self.write_replies().await?;
                     return Ok(self.handshake().await);
                 }
@@ -180,11 +182,11 @@ impl Connection<'_> {
     /// Between two reads: what the client is at, what the session holds, which limits it met.
     fn take_stock(&mut self) {
         if !self.session.output().is_empty() {
-            self.progress = Instant::now();
-            self.doing = match self.message {
-                Some(_) => Doing::Message(0),
-                None => Doing::Command,
-            };
+            // One more chunk of a message does not give it more time.
+            if self.message.is_none() {
+                self.progress = Instant::now();
+                self.doing = Doing::Command;
+            }
         }
         let message = self
             .message
@@ -284,6 +286,8 @@ impl Connection<'_> {
         let _ = incoming.push(&envelope.header_line());
         let incoming = Some(incoming);
         self.message = Some(Message { incoming, mail });
+        self.progress = Instant::now();
+        self.doing = Doing::Message(0);
     }
 
     async fn content(&mut self, bytes: &[u8]) {

@@ -30,6 +30,10 @@ pub(super) enum Answer<'a> {
     StartData,
     /// The message is on disk; its name in the queue.
     Queued(&'a MessageId),
+    /// The same, of one that came in chunks.
+    QueuedChunks(&'a MessageId, Taken),
+    /// A chunk of so many bytes was taken, and is not the last.
+    ChunkOk(u64),
     /// To RSET.
     ResetOk,
     /// To NOOP.
@@ -61,6 +65,18 @@ pub(super) enum Answer<'a> {
     Arguments(Verb),
     /// BDAT, which is not offered.
     BdatRefused,
+    /// BDAT without a size, or with more than a size and LAST.
+    ChunkSyntax,
+    /// BDAT of nothing, which is not the last.
+    EmptyChunk,
+    /// With this chunk the message would be larger than it may be.
+    ChunkTooBig,
+    /// A chunk of so many bytes, after one that was refused.
+    ChunkDiscarded(u64),
+    /// A command that may not stand between chunks.
+    BetweenChunks(Verb),
+    /// Any command but RSET and QUIT, after something was refused between chunks.
+    OnlyReset,
     /// ETRN; the domain.
     EtrnRefused(&'a [u8]),
     /// ETRN without a domain.
@@ -90,10 +106,10 @@ pub(super) enum Answer<'a> {
     NestedMail,
     /// RCPT before MAIL.
     NeedMail,
-    /// DATA before MAIL.
-    NeedMailForData,
-    /// DATA before an accepted RCPT.
-    NoRecipients,
+    /// DATA or BDAT before MAIL.
+    NeedMailFor(Verb),
+    /// DATA or BDAT before an accepted RCPT.
+    NoRecipients(Verb),
     /// More recipients than one message may have: no error, the message goes to those before.
     TooManyRecipients,
 
@@ -147,6 +163,15 @@ pub(super) enum Answer<'a> {
     Shutdown,
     /// There are too many sessions; said in place of a greeting.
     Busy,
+}
+
+/// How much a message is that came in chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Bytes of the last chunk.
+    pub chunk: u64,
+    /// Bytes in all.
+    pub total: u64,
 }
 
 /// Whether a response came along with AUTH.

@@ -172,6 +172,22 @@ impl<'a> Command<'a> {
             .map_or_else(|| self.lenient_recipient(), Ok)
     }
 
+    /// Reads the arguments of BDAT (RFC 3030 §2): the chunk's size in bytes, and whether it is the
+    /// last.
+    pub(super) fn chunk(&self) -> Option<(u64, bool)> {
+        let mut words = str::from_utf8(self.arguments)
+            .ok()?
+            .split_ascii_whitespace();
+        let size = words.next()?;
+        let last = words.next();
+        let known = last.is_none_or(|word| word.eq_ignore_ascii_case("LAST"));
+        let plain = size.bytes().all(|byte| byte.is_ascii_digit());
+        if !known || !plain || words.next().is_some() {
+            return None;
+        }
+        Some((size.parse().ok()?, last.is_some()))
+    }
+
     /// smtp-proto's reading of the line, unless quoting makes it one that loses something.
     fn strict(&self) -> Option<Request<Cow<'a, str>>> {
         if memchr::memchr2(b'"', b'\\', self.line).is_some() {

@@ -19,9 +19,9 @@
 //!   [`Profile::max_recipients`] addresses each shorter than a line, and replies to the input of
 //!   one `step` call. Message content is handed on as slices of the input and never kept.
 //! - Replies do not depend on how the input was cut into reads.
-//! - `250` in answer to DATA is put into the output by [`Session::finish`] with
+//! - `250` to a message is put into the output by [`Session::finish`] with
 //!   [`Outcome::Kept`], and by nothing else.
-//! - Only `<CR><LF>.<CR><LF>` ends a message. See [`data`].
+//! - Only `<CR><LF>.<CR><LF>` ends a message, see [`data`], or the size that BDAT told.
 //! - [`Session::helo`], and the addresses and the user of a [`Transaction`], are UTF-8 without
 //!   control characters: what was not valid is replaced by U+FFFD. An [`Attempt`] holds the bytes
 //!   as they were sent.
@@ -120,13 +120,17 @@ pub enum Step<'a> {
     /// Somebody has tried to log in and was answered; for the record.
     Attempt(Attempt),
     /// A TLS handshake is to follow: write the output, do it, and call [`Session::tls`]. All input
-    /// was taken, and what stood behind the command was thrown away. If the handshake fails, close
+    /// was taken, and what stood behind the command was thrown away. A message that had begun is to
+    /// be discarded. If the handshake fails, close
     /// the connection; whatever else is fed to the session, it hears nothing.
     StartTls,
-    /// A message begins. Its `354` is in the output; its content follows as `Content`.
+    /// A message begins; its content follows as `Content`. After DATA its `354` is in the output.
+    /// After BDAT nothing is, and commands may come between the pieces of the content.
     Begin(Transaction),
-    /// A piece of the message's content, dot-unstuffed, never empty.
+    /// A piece of the message's content, as it is without what the protocol added, never empty.
     Content(&'a [u8]),
+    /// The client took back the message that had begun: discard what there is of it.
+    Reset,
     /// The message grew over `max_message_size`: discard what there is of it. The session passes
     /// over the rest and answers `552` itself; no `End` follows.
     Abandon,
@@ -136,7 +140,7 @@ pub enum Step<'a> {
     Close,
 }
 
-/// The envelope of a message that DATA was accepted for.
+/// The envelope of a message that DATA or BDAT was accepted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
     /// What the client called itself in HELO or EHLO; empty if it did not.

@@ -2,7 +2,8 @@
 //!
 //! A transaction is MAIL, RCPT once or more, DATA. EHLO, HELO and RSET abort one; RCPT and DATA
 //! outside of one are refused; a HELO is not required. After DATA the session reads content until
-//! the end of data, then waits for [`Session::finish`] to be told what became of the message.
+//! the end of data, then waits for [`Session::finish`] to be told what became of the message. BDAT
+//! may stand in the place of DATA.
 //!
 //! Limits that end the session: the errors that its face bears, and those of
 //! [`Limits`](super::Limits). Limits that end a message: the profile's `max_message_size` and
@@ -10,12 +11,13 @@
 
 mod authentication;
 mod bounds;
+mod chunks;
 mod commands;
 
 use std::mem;
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::answer::{Answer, Taken};
 use super::auth::{Attempt, Exchange};
 use super::command::Command;
 use super::data::{DataReader, Event};
@@ -23,6 +25,7 @@ use super::limits::{Met, Shortage};
 use super::line::{Line, LineBuffer};
 use super::personality::{Context, Face};
 use super::{Client, Outcome, Profile, Step, Transaction};
+use chunks::{Chunk, Chunks};
 
 /// Commands without a DATA between them after which a session is closed, unless
 /// [`Limits::commands`](super::Limits::commands) says otherwise.
@@ -42,10 +45,13 @@ enum Phase {
     Content { reader: DataReader, size: u64 },
     /// The rest of a message that is too big.
     Oversize(DataReader),
+    /// A chunk of a message.
+    Chunk(Chunk),
     /// Nothing, until `tls` tells that the handshake is done.
     Handshake,
-    /// Nothing, until `finish` tells what became of the message.
-    Storing,
+    /// Nothing, until `finish` tells what became of the message; how much it is, where it came in
+    /// chunks.
+    Storing(Option<Taken>),
     /// Nothing more.
     Closed,
 }
@@ -55,6 +61,8 @@ enum Verdict<'l> {
     Accepted,
     /// Counts as an error.
     Refused(Answer<'l>),
+    /// Accepted, and the message that has begun is not to be.
+    Forgotten(Step<'static>),
     /// The connection is to be closed after this reply.
     HangUp(Answer<'l>),
     /// Somebody has tried to log in.
@@ -83,6 +91,8 @@ pub struct Session {
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
     envelope: Option<Transaction>,
+    /// The message that comes in chunks, from an accepted BDAT to the one that says LAST.
+    chunks: Option<Chunks>,
     /// Who sends the message that is being read.
     sender: String,
     commands: u32,
@@ -110,6 +120,7 @@ impl Session {
             tls: None,
             challenges: 0,
             envelope: None,
+            chunks: None,
             sender: String::new(),
             commands: 0,
             errors: 0,
@@ -136,7 +147,8 @@ impl Session {
                 Phase::Closed | Phase::Handshake => return (input.len(), Step::Close),
                 Phase::Content { .. } => self.read_content(rest),
                 Phase::Oversize(_) => self.pass_over(rest),
-                Phase::Commands | Phase::Login(_) | Phase::Storing => self.read_line(rest),
+                Phase::Chunk(_) => self.read_chunk(rest),
+                Phase::Commands | Phase::Login(_) | Phase::Storing(_) => self.read_line(rest),
             };
             used += taken;
             if step == Some(Step::StartTls) {
@@ -164,13 +176,16 @@ impl Session {
     /// Tells what became of the message that ended with [`Step::End`], and answers it (RFC 5321
     /// §4.1.1.4). At any other time it does nothing.
     pub fn finish(&mut self, outcome: Outcome) {
-        if !matches!(self.phase, Phase::Storing) {
+        let Phase::Storing(taken) = self.phase else {
             return;
-        }
+        };
         self.phase = Phase::Commands;
         self.count_message(&outcome);
         match outcome {
-            Outcome::Kept(id) => self.say(&Answer::Queued(&id)),
+            Outcome::Kept(id) => self.say(&match taken {
+                Some(taken) => Answer::QueuedChunks(&id, taken),
+                None => Answer::Queued(&id),
+            }),
             Outcome::Full => self.say(&Answer::StorageFull),
             Outcome::Failed => self.say(&Answer::WriteFailed),
         }
@@ -188,6 +203,7 @@ impl Session {
             self.extended = false;
             self.user = None;
             self.envelope = None;
+            self.chunks = None;
         }
     }
 
@@ -199,6 +215,7 @@ impl Session {
             let sender = mem::take(&mut self.sender);
             self.say(&match self.phase {
                 Phase::Content { .. } | Phase::Oversize(_) => Answer::DataTimeout(&sender),
+                Phase::Chunk(_) if self.chunks.is_some() => Answer::DataTimeout(&sender),
                 _ => Answer::Timeout,
             });
             self.phase = Phase::Closed;
@@ -218,8 +235,10 @@ impl Session {
     /// Whether the session is between an accepted MAIL and the answer to the end of data.
     pub fn in_transaction(&self) -> bool {
         match self.phase {
-            Phase::Commands | Phase::Login(_) => self.envelope.is_some(),
-            Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing => true,
+            Phase::Commands | Phase::Login(_) | Phase::Chunk(_) => {
+                self.envelope.is_some() || self.chunks.is_some()
+            }
+            Phase::Content { .. } | Phase::Oversize(_) | Phase::Storing(_) => true,
             Phase::Handshake | Phase::Closed => false,
         }
     }
@@ -294,7 +313,7 @@ impl Session {
                 }
             }
             Event::End => {
-                self.phase = Phase::Storing;
+                self.phase = Phase::Storing(None);
                 Step::End
             }
         };
@@ -342,17 +361,11 @@ impl Session {
                 self.phase = Phase::Closed;
                 return None;
             }
-            Verdict::Begin(transaction) => {
-                self.say(&Answer::StartData);
-                self.sender.clone_from(&transaction.mail_from);
-                self.phase = Phase::Content {
-                    reader: DataReader::new(),
-                    size: 0,
-                };
-                self.commands = 0;
-                self.messages += 1;
-                return Some(Step::Begin(transaction));
+            Verdict::Forgotten(step) => {
+                self.bound_commands();
+                return Some(step);
             }
+            Verdict::Begin(transaction) => return Some(Step::Begin(transaction)),
         }
         self.bound_commands();
         None

@@ -16,7 +16,7 @@
 //! - `E: helo=… from=<…> to=<…>,<…> user=…` a message begins, with this envelope; `user` only where
 //!   there is one
 //! - `D: …` a message ends, with this content
-//! - `A:` the message is abandoned
+//! - `A:` the message is abandoned, or taken back
 //! - `X:` the connection is to be closed
 //!
 //! Escapes, in `C:` and `D:`: `\r \n \0 \\ \xNN`, `\(3*a)` for `aaa`, and `\c` at the end of a
@@ -28,7 +28,7 @@ use std::path::Path;
 use shiva::smtp::{Accept, Pair, Personality, Profile};
 
 /// Raise it with every dialogue that is added: who finds too few must not pass.
-const DIALOGUES: usize = 76;
+const DIALOGUES: usize = 82;
 
 #[derive(Clone)]
 pub enum Action {

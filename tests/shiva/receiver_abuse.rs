@@ -4,9 +4,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
-use crate::rig::{Rig, finish, wait_until};
+use crate::rig::{Rig, connected_from, finish, wait_until};
 
 /// A number of a process that `/proc` knows.
 fn of_process(pid: u32, name: &str) -> u64 {
@@ -22,15 +24,17 @@ fn peak(pid: u32) -> u64 {
 }
 
 #[test]
-fn five_thousand_connections_opened_and_dropped_leave_nothing() {
+fn fifty_thousand_connections_opened_and_dropped_leave_nothing() {
     let rig = Rig::new();
     let receiver = rig.receiver();
     let pid = receiver.0.id();
     let files = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     rig.client();
     let before = files();
-    for turn in 0..5000 {
-        let mut stream = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+    for turn in 0..50_000_u32 {
+        // One address has not as many ports.
+        let host = 2 + u8::try_from(turn % 50).unwrap();
+        let mut stream = connected_from([127, 0, 0, host], rig.port);
         match turn % 3 {
             0 => drop(stream.write_all(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx")),
             1 => drop(stream.write_all(b"EHL")),
@@ -151,4 +155,49 @@ fn msmtp_swaks_and_smtplib_send_what_they_are_given() {
         );
         fs::remove_file(&queue[0]).unwrap();
     }
+}
+
+/// Exim sends in chunks to whoever offers it, and by TLS.
+#[test]
+fn exim_sends_in_chunks_what_it_is_given() {
+    let rig = Rig::new();
+    rig.configure(&format!(
+        "[receiver]\nsessionlog : {}\n",
+        rig.path("sessions.json").display()
+    ));
+    let receiver = rig.receiver();
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    fs::set_permissions(top, fs::Permissions::from_mode(0o777)).unwrap();
+    let config = top.join("exim.conf");
+    let settings = format!(
+        "primary_hostname = sender.example\nspool_directory = {top}/spool\n\
+         log_file_path = {top}/%slog\nexim_path = {config}.programs/exim4\n\
+         keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP\n\
+         deliver_drop_privilege\nnever_users =\n\
+         begin routers\nout:\n  driver = manualroute\n  route_list = * 127.0.0.1::{port} byname\n  \
+         self = send\n  transport = out\nbegin transports\nout:\n  driver = smtp\n",
+        top = top.display(),
+        config = config.display(),
+        port = rig.port
+    );
+    fs::write(&config, settings).unwrap();
+    let body = ".a dot\n".repeat(20_000);
+    let mail = top.join("mail");
+    fs::write(&mail, format!("Subject: in chunks\n\n{body}")).unwrap();
+    let exim = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/exim");
+    let mut command = Command::new(exim);
+    command
+        .arg(&config)
+        .args(["-odf", "-oi", "-f", "a@b.example", "c@d.example"]);
+    let output = finish(command.stdin(fs::File::open(&mail).unwrap()));
+    let log = || fs::read_to_string(top.join("mainlog")).unwrap_or_default();
+    assert!(output.status.success(), "{output:?}: {}", log());
+    let queue = rig.queue();
+    assert_eq!(queue.len(), 1, "{}", log());
+    let kept = fs::read_to_string(&queue[0]).unwrap();
+    assert!(kept.ends_with(&body.replace('\n', "\r\n")));
+    receiver.stop();
+    let record = fs::read_to_string(rig.path("sessions.json")).unwrap();
+    assert!(record.contains(r#""input":"BDAT "#), "{record}");
 }

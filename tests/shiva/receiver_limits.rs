@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-
-use crate::rig::{Client, Rig, Service, wait_until};
+use crate::rig::{Client, Rig, Service, connected_from, wait_until};
 
 /// A receiver with these keys, whose log can be read.
 struct Limited {
@@ -34,11 +32,7 @@ impl Limited {
 
     /// A client that is another one as far as its address tells.
     fn client_from(&self, host: [u8; 4]) -> Client {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        bind(&socket, &SocketAddrV4::new(host.into(), 0)).unwrap();
-        let to = SocketAddrV4::new([127, 0, 0, 1].into(), self.rig.port);
-        connect(&socket, &to).unwrap();
-        Client::over(TcpStream::from(socket))
+        Client::over(connected_from(host, self.rig.port))
     }
 
     /// The first line that a client gets.
@@ -215,6 +209,33 @@ fn sending(limited: &Limited) -> Client {
 fn a_message_that_takes_too_long() {
     let limited = Limited::with("datatimeout : 1\nminrate : 0");
     assert_eq!(drip(&mut sending(&limited), &[b'x'; 4000]), TIMEOUT);
+    assert_eq!(limited.rig.queue().len(), 0);
+    limited.counted("timeouts");
+}
+
+/// A chunk more is not more time.
+#[test]
+fn a_message_whose_chunks_drip_in() {
+    let limited = Limited::with("datatimeout : 1\nminrate : 0");
+    let mut client = limited.client();
+    client.say("MAIL FROM:<a@b>");
+    client.say("RCPT TO:<c@d>");
+    let mut replies = Vec::new();
+    loop {
+        client.send(b"BDAT 2000\r\n");
+        client.send(&[b'x'; 2000]);
+        match client.reply() {
+            Some(reply) => replies.push(reply),
+            None => break,
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(replies.pop().unwrap(), TIMEOUT);
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply == "250 2.0.0 Ok: 2000 bytes\r\n")
+    );
     assert_eq!(limited.rig.queue().len(), 0);
     limited.counted("timeouts");
 }

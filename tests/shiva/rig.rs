@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it.
@@ -265,6 +266,14 @@ impl Drop for Service {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A connection to loopback from another address of loopback.
+pub fn connected_from(host: [u8; 4], port: u16) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(host.into(), 0)).unwrap();
+    connect(&socket, &SocketAddrV4::new([127, 0, 0, 1].into(), port)).unwrap();
+    TcpStream::from(socket)
 }
 
 /// An SMTP client that does just what a test says.

@@ -140,7 +140,7 @@ impl<'a> Shell<'a> {
                 }
                 Step::Attempt(attempt) => self.transcript.push(login(&attempt)),
                 Step::Content(content) => self.content.extend_from_slice(content),
-                Step::Abandon => {
+                Step::Abandon | Step::Reset => {
                     self.content.clear();
                     self.transcript.push("A:".into());
                 }

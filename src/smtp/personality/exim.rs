@@ -1,6 +1,6 @@
 //! The words of an Exim 4.96 as Debian builds it, with default settings but for those that let
 //! more in: `hosts_require_helo` and the checks of names in HELO off, addresses without a domain
-//! taken, `chunking_advertise_hosts` empty (BDAT is not offered).
+//! taken.
 //!
 //! An Exim speaks without enhanced codes, looks at the shape of a command before its place, and
 //! bears little: the fourth error ends the session, and so does the fourth unknown command or the
@@ -11,7 +11,7 @@ mod words;
 
 use std::mem;
 
-use super::{Context, Face, Habits, mechanisms, put, put_lines};
+use super::{Chunking, Context, Face, Habits, mechanisms, put, put_lines};
 use crate::smtp::MessageId;
 use crate::smtp::answer::Answer;
 use crate::smtp::command::Verb;
@@ -71,7 +71,7 @@ impl Face for Exim {
             auth_after_ehlo: true,
             login_before_transaction: true,
             passes_over_early_response: false,
-            bdat_ends: false,
+            chunking: Chunking::HearOut,
             reads_beginnings: false,
             wants_utf8: false,
         }
@@ -102,6 +102,11 @@ impl Face for Exim {
         match *answer {
             Answer::Ehlo => put_lines(output, 250, &self.offers(context)),
             Answer::Help => put_lines(output, 214, &help(context)),
+            Answer::QueuedChunks(id, taken) => {
+                let (chunk, total) = (taken.chunk, taken.total);
+                put(output, &format!("250- {chunk} byte chunk, total {total}"));
+                put(output, &format!("250 OK id={}", queue_id(id)));
+            }
             ref other => {
                 let reply = words(other, context);
                 put(output, &reply);
@@ -113,7 +118,7 @@ impl Face for Exim {
                 self.now.refused_mail = false;
                 self.recipients = Told::Nothing;
             }
-            Answer::StartData => {
+            Answer::StartData | Answer::ChunkOk(_) | Answer::QueuedChunks(..) => {
                 self.past_connect = true;
                 // AUTH is excused once a session, the others once a message.
                 self.spent.retain(|&verb| verb == Verb::Auth);
@@ -135,7 +140,7 @@ impl Face for Exim {
         }
         let counts = self.counts(answer, context);
         let mut reply = words(answer, context);
-        if let Answer::NeedMailForData | Answer::NoRecipients = answer {
+        if let Answer::NeedMailFor(_) | Answer::NoRecipients(_) = answer {
             if let Told::Always(told) = &self.recipients {
                 put(
                     output,
@@ -191,7 +196,7 @@ impl Exim {
                 self.now.recipient = excused;
                 !excused
             }
-            Answer::NeedMailForData | Answer::NoRecipients => {
+            Answer::NeedMailFor(_) | Answer::NoRecipients(_) => {
                 !(context.extended && self.before.recipient)
             }
             Answer::VrfySyntax
@@ -236,6 +241,7 @@ impl Exim {
         if profile.auth.offered() {
             offers.push(format!("AUTH {}", mechanisms()));
         }
+        offers.push("CHUNKING".into());
         if context.offers_tls() {
             offers.push("STARTTLS".into());
         }

@@ -105,12 +105,25 @@ pub(super) struct Habits {
     /// A response that comes with AUTH CRAM-MD5, where there is nothing to respond to yet, is
     /// passed over and not refused.
     pub passes_over_early_response: bool,
-    /// BDAT, which is not offered, ends the session.
-    pub bdat_ends: bool,
+    /// Whether BDAT is offered, and how it is taken.
+    pub chunking: Chunking,
     /// Of a line that is too long the beginning is read.
     pub reads_beginnings: bool,
     /// A line that is no command is told whether it is UTF-8.
     pub wants_utf8: bool,
+}
+
+/// How BDAT is taken (RFC 3030).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chunking {
+    /// It is not.
+    No,
+    /// After a chunk that is refused, those that follow are passed over to the last. What cannot be
+    /// understood ends the session.
+    PassOver,
+    /// Once EHLO was said. What is no chunk is refused until RSET, and a message that is too large
+    /// is heard to its end.
+    HearOut,
 }
 
 /// How one server speaks, and where it differs in what it does.

@@ -1,12 +1,10 @@
 //! The words of a Postfix 3.7 with default settings.
 //!
 //! Codes are those of RFC 5321 §4.2, with enhanced codes (RFC 3463) on every reply but the
-//! greeting and those to HELO and EHLO (RFC 2034 §4), and to ETRN, as Postfix has it. The one
-//! setting that is not the default is `smtpd_discard_ehlo_keywords = chunking`, which Postfix's
-//! own advice against SMTP smuggling asks for (CVE-2023-51764): BDAT is not offered. Behind its
+//! greeting and those to HELO and EHLO (RFC 2034 §4), and to ETRN, as Postfix has it. Behind its
 //! AUTH there is a Dovecot, as mostly, which gives no reason when a pair is wrong.
 
-use super::{Context, Face, Habits, echo, mechanisms, put, put_lines};
+use super::{Chunking, Context, Face, Habits, echo, mechanisms, put, put_lines};
 use crate::smtp::MessageId;
 use crate::smtp::answer::{Answer, Initial};
 use crate::smtp::command::Verb;
@@ -30,7 +28,7 @@ impl Face for Postfix {
             auth_after_ehlo: false,
             login_before_transaction: false,
             passes_over_early_response: true,
-            bdat_ends: true,
+            chunking: Chunking::PassOver,
             reads_beginnings: true,
             wants_utf8: true,
         }
@@ -49,7 +47,7 @@ impl Face for Postfix {
             Answer::Ehlo => put_lines(output, 250, &offers(context)),
             ref other => put(output, &words(other, context)),
         }
-        if let Answer::Queued(_) = answer {
+        if let Answer::Queued(_) | Answer::QueuedChunks(..) = answer {
             self.errors = 0;
         }
     }
@@ -71,7 +69,7 @@ pub(super) fn queue_id(id: &MessageId) -> String {
 }
 
 /// What EHLO lists, in Postfix's order (RFC 5321 §4.1.1.1; RFC 2920, 1870, 1985, 3207, 4954,
-/// 2034, 6152, 3461, 6531).
+/// 2034, 6152, 3461, 6531, 3030).
 fn offers(context: &Context<'_>) -> Vec<String> {
     let profile = context.profile;
     let mut offers = vec![
@@ -86,7 +84,13 @@ fn offers(context: &Context<'_>) -> Vec<String> {
     if profile.auth.offered() {
         offers.push(format!("AUTH {}", mechanisms()));
     }
-    let rest = ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8"];
+    let rest = [
+        "ENHANCEDSTATUSCODES",
+        "8BITMIME",
+        "DSN",
+        "SMTPUTF8",
+        "CHUNKING",
+    ];
     offers.extend(rest.map(str::to_owned));
     offers
 }
@@ -97,6 +101,14 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::Greeting => return format!("220 {host} ESMTP Postfix"),
         Answer::Helo | Answer::Ehlo => return format!("250 {host}"),
         Answer::Queued(id) => return format!("250 2.0.0 Ok: queued as {}", queue_id(id)),
+        Answer::QueuedChunks(id, taken) => {
+            let (bytes, id) = (taken.total, queue_id(id));
+            return format!("250 2.0.0 Ok: {bytes} bytes queued as {id}");
+        }
+        Answer::ChunkOk(bytes) => return format!("250 2.0.0 Ok: {bytes} bytes"),
+        Answer::ChunkDiscarded(bytes) => {
+            return format!("551 5.0.0 Discarded {bytes} bytes after earlier error");
+        }
         Answer::Unverified(address) => return format!("252 2.0.0 {}", echo(address)),
         Answer::EtrnRefused(domain) => {
             return format!("459 <{}>: service unavailable", echo(domain));
@@ -160,6 +172,12 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         Answer::TlsAlready => "554 5.5.1 Error: TLS already active",
         Answer::TlsRefused => "502 5.5.1 Error: command not implemented",
         Answer::BdatRefused => "521 5.5.1 Error: command not implemented",
+        Answer::ChunkSyntax => "521 5.5.4 Syntax: BDAT count [LAST]",
+        Answer::EmptyChunk => "551 5.7.1 Null BDAT request",
+        Answer::ChunkTooBig => "552 5.3.4 Chunk exceeds message size limit",
+        Answer::BetweenChunks(Verb::Mail) => "503 5.5.1 Error: MAIL after BDAT",
+        Answer::BetweenChunks(Verb::Rcpt) => "503 5.5.1 Error: RCPT after BDAT",
+        Answer::BetweenChunks(_) | Answer::OnlyReset => "503 5.5.1 Error: DATA after BDAT",
 
         Answer::NameMissing(Verb::Ehlo) => "501 Syntax: EHLO hostname",
         Answer::NameMissing(_) => "501 Syntax: HELO hostname",
@@ -180,8 +198,8 @@ fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
 
         Answer::NestedMail => "503 5.5.1 Error: nested MAIL command",
         Answer::NeedMail => "503 5.5.1 Error: need MAIL command",
-        Answer::NeedMailForData => "503 5.5.1 Error: need RCPT command",
-        Answer::NoRecipients => "554 5.5.1 Error: no valid recipients",
+        Answer::NeedMailFor(_) => "503 5.5.1 Error: need RCPT command",
+        Answer::NoRecipients(_) => "554 5.5.1 Error: no valid recipients",
     };
     fixed.into()
 }

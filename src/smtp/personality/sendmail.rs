@@ -6,7 +6,7 @@
 //! a full disk, the end of the service, too many clients and a login that succeeds.
 //! Those are from the strings in its program.
 
-use super::{Context, Face, Habits, echo, mechanisms, put, put_lines};
+use super::{Chunking, Context, Face, Habits, echo, mechanisms, put, put_lines};
 use crate::smtp::MessageId;
 use crate::smtp::answer::{Answer, Initial};
 use crate::smtp::command::Verb;
@@ -37,7 +37,7 @@ impl Face for Sendmail {
             auth_after_ehlo: false,
             login_before_transaction: true,
             passes_over_early_response: false,
-            bdat_ends: false,
+            chunking: Chunking::No,
             reads_beginnings: false,
             wants_utf8: false,
         }
@@ -252,8 +252,8 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         Answer::TlsReady => "220 2.0.0 Ready to start TLS",
         Answer::NestedMail => "503 5.5.0 Sender already specified",
         Answer::NeedMail => "503 5.0.0 Need MAIL before RCPT",
-        Answer::NeedMailForData => "503 5.0.0 Need MAIL command",
-        Answer::NoRecipients => "503 5.0.0 Need RCPT (recipient)",
+        Answer::NeedMailFor(_) => "503 5.0.0 Need MAIL command",
+        Answer::NoRecipients(_) => "503 5.0.0 Need RCPT (recipient)",
         Answer::TooManyRecipients => "452 4.5.3 Too many recipients",
         Answer::SizeOverflow => "552 5.2.3 Message size exceeds maximum value",
         Answer::SpaceShort | Answer::StorageFull | Answer::WriteFailed => {
@@ -272,9 +272,18 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         Answer::NeedAuth => "530 5.7.0 Authentication required",
 
         // Not said by this server.
-        Answer::Empty | Answer::NotUtf8 | Answer::BdatRefused | Answer::BadSize(_) => {
-            "500 5.5.1 Command unrecognized"
-        }
+        Answer::Empty
+        | Answer::NotUtf8
+        | Answer::BadSize(_)
+        | Answer::BdatRefused
+        | Answer::ChunkOk(_)
+        | Answer::ChunkSyntax
+        | Answer::EmptyChunk
+        | Answer::ChunkTooBig
+        | Answer::ChunkDiscarded(_)
+        | Answer::BetweenChunks(_)
+        | Answer::OnlyReset
+        | Answer::QueuedChunks(..) => "500 5.5.1 Command unrecognized",
         Answer::NoopOk => "250 2.0.0 OK",
         // These have been worded before.
         Answer::Greeting

@@ -14,7 +14,7 @@ impl Session {
         if !self.profile.auth.offered() || habits.auth_after_ehlo && !self.extended {
             return refuse(Answer::AuthRefused);
         }
-        match (self.user.is_some(), self.envelope.is_some()) {
+        match (self.user.is_some(), self.in_mail()) {
             (true, true) if !habits.login_before_transaction => {
                 return refuse(Answer::AuthInTransaction);
             }

@@ -1,13 +1,15 @@
 //! What the session makes of each command, and in which order it looks at things.
 
-use super::{Session, Verdict, refuse};
+use super::chunks::Chunks;
+use super::{Phase, Session, Verdict, refuse};
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{Command, Size, Verb};
+use crate::smtp::data::DataReader;
 use crate::smtp::{Transaction, path};
 
 impl Session {
     pub(super) fn execute<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
-        if command.verb != Verb::Rcpt {
+        if !matches!(command.verb, Verb::Rcpt | Verb::Bdat) {
             self.commands += 1;
         }
         let verb = match self.face.knows(command.verb) {
@@ -16,6 +18,9 @@ impl Session {
         };
         if let Some(last_words) = self.face.hear(verb) {
             return Verdict::HangUp(last_words);
+        }
+        if let Some(refusal) = self.between_chunks(verb) {
+            return refuse(refusal);
         }
         let habits = self.face.habits();
         let bare = command.arguments.is_empty();
@@ -36,10 +41,7 @@ impl Session {
                 refuse(Answer::Arguments(verb))
             }
             Verb::Data => self.data(false),
-            Verb::Rset => {
-                self.envelope = None;
-                self.accept(Answer::ResetOk)
-            }
+            Verb::Rset => self.reset(Answer::ResetOk),
             Verb::Noop => self.accept(Answer::NoopOk),
             Verb::Help => self.accept(Answer::Help),
             Verb::Vrfy => self.vrfy(command.arguments),
@@ -49,9 +51,7 @@ impl Session {
             Verb::Starttls if self.tls.is_some() => refuse(Answer::TlsAlready),
             Verb::Starttls if !self.profile.tls => refuse(Answer::TlsRefused),
             Verb::Starttls => Verdict::StartTls,
-            // Its content would follow unasked and be read as commands.
-            Verb::Bdat if habits.bdat_ends => Verdict::HangUp(Answer::BdatRefused),
-            Verb::Bdat => refuse(Answer::BdatRefused),
+            Verb::Bdat => self.bdat(command),
             Verb::Etrn if bare => refuse(Answer::EtrnSyntax),
             Verb::Etrn => refuse(Answer::EtrnRefused(command.arguments)),
             Verb::Http | Verb::Foreign | Verb::Unknown if habits.wants_utf8 && !command.utf8 => {
@@ -69,10 +69,28 @@ impl Session {
     }
 
     fn greet<'l>(&mut self, name: &[u8], answer: Answer<'_>) -> Verdict<'l> {
-        self.envelope = None;
         self.helo = path::text(name);
         self.extended = answer == Answer::Ehlo;
-        self.accept(answer)
+        self.reset(answer)
+    }
+
+    /// Accepts what ends a transaction.
+    fn reset<'l>(&mut self, answer: Answer<'_>) -> Verdict<'l> {
+        let forgotten = self.forget();
+        self.say(&answer);
+        forgotten.map_or(Verdict::Accepted, Verdict::Forgotten)
+    }
+
+    /// Whether there is a MAIL that no end has come of.
+    pub(super) fn in_mail(&self) -> bool {
+        let begun = |chunks: &Chunks| chunks.begun;
+        self.envelope.is_some() || self.chunks.as_ref().is_some_and(begun)
+    }
+
+    /// Recipients so far.
+    pub(super) fn recipients(&self) -> usize {
+        let envelope = self.envelope.as_ref();
+        envelope.map_or(0, |envelope| envelope.rcpt_to.len())
     }
 
     fn mail<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
@@ -113,18 +131,14 @@ impl Session {
     }
 
     fn rcpt<'l>(&mut self, command: Command<'l>) -> Verdict<'l> {
-        let Some(there_are) = self
-            .envelope
-            .as_ref()
-            .map(|envelope| envelope.rcpt_to.len())
-        else {
+        if self.envelope.is_none() {
             return refuse(Answer::NeedMail);
-        };
+        }
         let recipient = match command.recipient() {
             Ok(recipient) => recipient,
             Err(refusal) => return refuse(refusal),
         };
-        if let Some(answer) = self.no_recipient(there_are) {
+        if let Some(answer) = self.no_recipient(self.recipients()) {
             // Not an error: the client is to send the message now and the rest in another.
             self.commands += 1;
             return self.accept(answer);
@@ -137,24 +151,33 @@ impl Session {
 
     /// `surplus`: there are arguments, and there may be none.
     fn data<'l>(&mut self, surplus: bool) -> Verdict<'l> {
-        match self.envelope.take() {
-            None => refuse(Answer::NeedMailForData),
-            Some(envelope) if envelope.rcpt_to.is_empty() || surplus => {
-                let refusal = if envelope.rcpt_to.is_empty() {
-                    Answer::NoRecipients
-                } else {
-                    Answer::Arguments(Verb::Data)
-                };
-                self.envelope = Some(envelope);
-                refuse(refusal)
-            }
-            Some(envelope) => Verdict::Begin(Transaction {
-                helo: self.helo.clone(),
-                user: self.user.clone(),
-                tls: self.tls.clone(),
-                ..envelope
-            }),
-        }
+        let recipients = self.recipients();
+        let Some(envelope) = self.envelope.take_if(|_| recipients > 0 && !surplus) else {
+            return refuse(match self.envelope {
+                None => Answer::NeedMailFor(Verb::Data),
+                Some(_) if recipients == 0 => Answer::NoRecipients(Verb::Data),
+                Some(_) => Answer::Arguments(Verb::Data),
+            });
+        };
+        self.say(&Answer::StartData);
+        self.phase = Phase::Content {
+            reader: DataReader::new(),
+            size: 0,
+        };
+        self.begin(envelope)
+    }
+
+    /// A message begins, with this envelope.
+    pub(super) fn begin<'l>(&mut self, envelope: Transaction) -> Verdict<'l> {
+        self.sender.clone_from(&envelope.mail_from);
+        self.messages += 1;
+        self.commands = 0;
+        Verdict::Begin(Transaction {
+            helo: self.helo.clone(),
+            user: self.user.clone(),
+            tls: self.tls.clone(),
+            ..envelope
+        })
     }
 
     fn vrfy<'l>(&mut self, address: &'l [u8]) -> Verdict<'l> {

@@ -219,7 +219,7 @@ fn drive(personality: Personality, stream: &[u8], sizes: &[usize]) -> (Vec<u8>, 
                 Step::Content(slice) => content.extend_from_slice(slice),
                 Step::StartTls => panic!("TLS was not offered"),
                 Step::Attempt(attempt) => content.extend(attempt.user),
-                Step::Abandon => content.clear(),
+                Step::Abandon | Step::Reset => content.clear(),
                 Step::End => session.finish(kept(content.len() as u64)),
                 Step::Close => {
                     closed = true;
@@ -235,6 +235,9 @@ fn drive(personality: Personality, stream: &[u8], sizes: &[usize]) -> (Vec<u8>, 
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let phrase = prop::sample::select(vec![
         "EHLO x\r\n",
+        "BDAT 3\r\n",
+        "BDAT 9 LAST\r\n",
+        "BDAT 0\r\n",
         "HELO\n",
         "MAIL FROM:<a@b>\r\n",
         "MAIL FROM: a SIZE=50\r\n",

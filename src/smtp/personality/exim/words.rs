@@ -48,6 +48,7 @@ pub(super) fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
         }
         Answer::Helo | Answer::Ehlo => return format!("250 {}", hello(context)),
         Answer::Queued(id) => return format!("250 OK id={}", queue_id(id)),
+        Answer::ChunkOk(bytes) => return format!("250 {bytes} byte chunk received"),
         Answer::Bye => return format!("221 {host} closing connection"),
         Answer::Challenge(challenge) => return format!("334 {challenge}"),
         Answer::NameMissing(verb) => {
@@ -115,18 +116,26 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         Answer::EtrnRefused(_) | Answer::EtrnSyntax => "458 Administrative prohibition",
 
         Answer::Arguments(_) => "501 unexpected argument data",
+        Answer::ChunkSyntax => "501 missing size for BDAT command",
+        Answer::EmptyChunk => "504 zero size for BDAT command",
+        Answer::BetweenChunks(_) => "503 only BDAT permissible after non-LAST BDAT",
+        Answer::OnlyReset | Answer::ChunkDiscarded(_) => "503 only RSET accepted now",
         Answer::BdatRefused => "503 BDAT command used when CHUNKING not advertised",
         Answer::TlsRefused | Answer::TlsAlready => "503 STARTTLS command used when not advertised",
         Answer::TlsReady => "220 TLS go ahead",
         Answer::NestedMail => "503 sender already given",
         Answer::NeedMail => "503 sender not yet given",
-        Answer::NeedMailForData | Answer::NoRecipients => {
+        Answer::NeedMailFor(Verb::Bdat) | Answer::NoRecipients(Verb::Bdat) => {
+            "503 valid RCPT command must precede BDAT"
+        }
+        Answer::NeedMailFor(_) | Answer::NoRecipients(_) => {
             "503 valid RCPT command must precede DATA"
         }
         Answer::TooManyRecipients => "452 too many recipients",
-        Answer::SizeOverflow | Answer::SizeOverLimit | Answer::MessageTooBig => {
-            "552 Message size exceeds maximum permitted"
-        }
+        Answer::SizeOverflow
+        | Answer::SizeOverLimit
+        | Answer::MessageTooBig
+        | Answer::ChunkTooBig => "552 Message size exceeds maximum permitted",
         Answer::SpaceShort => "452 space shortage, please try later",
         Answer::TooManyMessages => "421 too many messages in this connection",
         Answer::StorageFull | Answer::WriteFailed => "451 Error while writing spool file",
@@ -159,6 +168,8 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         | Answer::Ehlo
         | Answer::NameMissing(_)
         | Answer::Queued(_)
+        | Answer::QueuedChunks(..)
+        | Answer::ChunkOk(_)
         | Answer::Bye
         | Answer::Help
         | Answer::Challenge(_)
