@@ -27,8 +27,8 @@ help:
 	@echo 'make run         run both services in the foreground until Ctrl-C'
 	@echo 'make test        run the tests'
 	@echo 'make system-test test the package in a booted Debian (as root)'
-	@echo 'make check       formatting, lints, dependencies, man pages, shell scripts,'
-	@echo '                 some seconds of fuzzing'
+	@echo 'make check       formatting, lints, documentation, dependencies, man pages,'
+	@echo '                 shell scripts, some seconds of fuzzing'
 	@echo 'make fuzz        fuzz for ten minutes (TIME=SECONDS; TARGET=NAME: one target)'
 	@echo 'make advisories  known holes in dependencies (needs the network)'
 	@echo 'make bench       print the performance table'
@@ -66,6 +66,7 @@ check:
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --lib --document-private-items
 	cargo deny --locked --all-features check bans licenses sources
 	tests/tools/lint-pages $(PAGES)
 	debian/tools/changelog | diff -u debian/changelog -

@@ -53,7 +53,7 @@ pub fn ascii_json(json: &str) -> String {
     out
 }
 
-/// The value of `key=value` in a log line: [`line`], quoted when it is empty or holds a space,
+/// The value of `key=value` in a log line: [`line()`], quoted when it is empty or holds a space,
 /// a quote, a backslash or an equals sign.
 pub fn value(text: &str) -> Cow<'_, str> {
     let safe = line(text);
@@ -73,7 +73,7 @@ pub fn value(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// [`line`] in exactly `columns` columns of a terminal: padded with spaces, or cut with `…`.
+/// [`line()`] in exactly `columns` columns of a terminal: padded with spaces, or cut with `…`.
 pub fn column(text: &str, columns: usize) -> String {
     let safe = line(text);
     let width = safe.width();

@@ -8,7 +8,7 @@
 //! A thread of its own tells systemd that all is well, four times in the time that `WatchdogSec=`
 //! gives, unless some thread has been busy with one thing for half of that time: then it names it
 //! in the log and is silent, and systemd starts the service anew. A message that a parser never
-//! finishes is so found, tried alone, and set aside ([`crate::queue::work`]).
+//! finishes is so found, tried alone, and set aside (`queue::work`).
 
 use std::cell::OnceCell;
 use std::io;

@@ -1,6 +1,6 @@
 //! The open window in memory: where sameness is decided, one spam after the other.
 //!
-//! No I/O. [`Window::place`] says which record a spam belongs to; [`Window::new_to`] which of the
+//! No I/O. [`Window::place`] says which record a spam belongs to; [`Window::is_new_to`] which of the
 //! values it brings are new to that record. What changes goes into the store's batch; after a
 //! restart the window is built again from the store.
 //!

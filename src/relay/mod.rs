@@ -4,8 +4,7 @@
 //! slot ([`slots`]); the slot is written in the transaction of the batch; only then
 //! [`Relaying::hand_over`] gives the copy to a thread beside the analysis ([`dispatch`]), which
 //! delivers it ([`delivery`]); what became of it comes back as a
-//! [`Settlement`](crate::store::Settlement), is written, and the slot given back where the relay
-//! host did not take it.
+//! [`Settlement`], is written, and the slot given back where the relay host did not take it.
 //!
 //! What is promised: nothing waits for the relay host; a copy is relayed at most once, wherever the
 //! process dies; no more copies go on than the counters allow; what was not relayed is counted by

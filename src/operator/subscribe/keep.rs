@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Names are made of the content's SHA-256 and of nothing that a stranger sent. Nothing is written
-//! outside of DIR ([`shelf`](super::shelf)). A file is written under a temporary name, synced and
+//! outside of DIR ([`shelf`]). A file is written under a temporary name, synced and
 //! renamed, so that a name never stands for half a content; one that is there is kept as it is. Mode
 //! 0440: nobody runs it, and nobody changes it by mistake.
 //!
