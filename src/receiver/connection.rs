@@ -162,7 +162,7 @@ impl Connection<'_> {
         self.encrypted = tls::SESSION_BYTES;
         self.take_stock();
         let give_up = give_up(self.settings.limits.idle, self.shared.stopping.clone());
-        let (seen, stream) = tls::handshake(&self.settings.tls, stream, give_up).await;
+        let (seen, stream) = tls::handshake(&self.settings.tls.acceptor, stream, give_up).await;
         self.shared.counters.handshake(stream.is_ok());
         if let Err(error) = &stream
             && error.kind() == ErrorKind::TimedOut

@@ -85,7 +85,7 @@ pub fn check(config: &Config) -> Result<Option<PathBuf>, Failure> {
     let pair = config.receiver.tls.as_ref();
     let unreadable = pair.and_then(Pair::unreadable);
     if unreadable.is_none() {
-        tls::acceptor(pair, &config.receiver.hostname)?;
+        tls::server(pair, &config.receiver.hostname)?;
     }
     Ok(unreadable)
 }
@@ -261,12 +261,18 @@ fn reload(in_effect: &mut Config, shared: &Shared) {
     let Some(config) = in_effect.read_again() else {
         return;
     };
-    match Settings::of(&config.receiver, Some(&shared.settings())) {
+    let before = shared.settings();
+    match Settings::of(&config.receiver, Some(&before)) {
         Ok(settings) => {
+            let mut changed = in_effect.changed(&config);
+            // It was renewed under its name, mostly.
+            let another = settings.tls.certificates != before.tls.certificates;
+            if another {
+                changed.insert(("receiver", "tlscert"));
+            }
             shared.reload(settings);
-            let changed = in_effect.changed(&config);
             let (restart, reloaded) = changed.into_iter().partition(needs_restart);
-            reload::say_checked(&reloaded, &restart, config != *in_effect);
+            reload::say_checked(&reloaded, &restart, another || config != *in_effect);
             in_effect.take(&config, &reloaded);
         }
         Err(failure) => reload::say_wrong(&failure.to_string()),

@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use super::counters::Counters;
 use super::guests::Guests;
@@ -47,8 +46,8 @@ pub struct Settings {
     pub profile: Arc<Profile>,
     /// What is borne from all clients and from one.
     pub limits: Limits,
-    /// What does handshakes.
-    pub tls: TlsAcceptor,
+    /// Our end of TLS.
+    pub tls: tls::Server,
     /// The name that a certificate was made for, where none is configured.
     made_for: Option<String>,
 }
@@ -61,7 +60,7 @@ impl Settings {
         let made = before.filter(|before| made_for.is_some() && before.made_for == made_for);
         let tls = match made {
             Some(before) => before.tls.clone(),
-            None => tls::acceptor(receiver.tls.as_ref(), &receiver.hostname)?,
+            None => tls::server(receiver.tls.as_ref(), &receiver.hostname)?,
         };
         Ok(Settings {
             profile: Arc::new(Profile {

@@ -60,8 +60,17 @@ impl Pair {
 
 type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// What does handshakes, with the configured pair or one made for `hostname`.
-pub fn acceptor(pair: Option<&Pair>, hostname: &str) -> Result<TlsAcceptor, Failure> {
+/// Our end of TLS.
+#[derive(Clone)]
+pub struct Server {
+    /// What does handshakes.
+    pub acceptor: TlsAcceptor,
+    /// The certificate that it shows, and those between it and its root.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// Our end, with the configured pair or one made for `hostname`.
+pub fn server(pair: Option<&Pair>, hostname: &str) -> Result<Server, Failure> {
     let wrong = |what: String| Failure::new(Exit::Config, what);
     let (certificates, key) = match pair {
         Some(pair) => read(pair).map_err(wrong)?,
@@ -71,9 +80,12 @@ pub fn acceptor(pair: Option<&Pair>, hostname: &str) -> Result<TlsAcceptor, Fail
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS12, &TLS13])
         .map(|builder| builder.with_no_client_auth())
-        .and_then(|builder| builder.with_single_cert(certificates, key))
+        .and_then(|builder| builder.with_single_cert(certificates.clone(), key))
         .map_err(|error| wrong(unfit(pair, &error)))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Server {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        certificates,
+    })
 }
 
 fn read(pair: &Pair) -> Result<Chain, String> {
@@ -245,7 +257,7 @@ mod tests {
             "b\u{fc}cher.example",
             "",
         ] {
-            assert!(acceptor(None, name).is_ok(), "{name}");
+            assert!(server(None, name).is_ok(), "{name}");
         }
     }
 
@@ -290,7 +302,7 @@ mod tests {
             (&certificate, &empty, "tlskey : "),
         ] {
             let (certificate, key) = (certificate.clone(), key.clone());
-            let result = acceptor(Some(&Pair { certificate, key }), "mx.example.net");
+            let result = server(Some(&Pair { certificate, key }), "mx.example.net");
             match result {
                 Ok(_) => assert_eq!(said, ""),
                 Err(failure) => {

@@ -240,7 +240,19 @@ fn a_reload_takes_a_new_certificate_users_and_limits_and_drops_no_session() {
     // The session that was there is served as before.
     let reply = old.mail("a@b", "c@d", b"x\r\n").unwrap();
     assert!(reply.starts_with("250 "), "{reply}");
-    // A pair that does not fit changes nothing, and a second look nothing more.
+    // The same certificate is no news; one that was renewed under its name is.
+    hangup(&encrypted);
+    let said = "event=config.checked changed=yes reloaded=none restart=receiver.listenport ";
+    assert!(log().contains(said), "{}", log());
+    let (renewed, its_key) = pair(rig, "two.example.net");
+    fs::copy(renewed, &certificate_file).unwrap();
+    fs::copy(its_key, &key).unwrap();
+    hangup(&encrypted);
+    let said = "event=config.checked changed=yes reloaded=receiver.tlscert ";
+    assert!(log().contains(said), "{}", log());
+    let shown = certificate(encrypted.port, false);
+    assert!(shown.contains("CN = two.example.net"), "{shown}");
+    // A pair that does not fit changes nothing.
     let (other, _) = pair(rig, "other.example.net");
     fs::copy(other, &certificate_file).unwrap();
     hangup(&encrypted);
@@ -250,7 +262,7 @@ fn a_reload_takes_a_new_certificate_users_and_limits_and_drops_no_session() {
         log()
     );
     let shown = certificate(encrypted.port, false);
-    assert!(shown.contains("CN = one.example.net"), "{shown}");
+    assert!(shown.contains("CN = two.example.net"), "{shown}");
 }
 
 #[test]
