@@ -31,11 +31,7 @@ pub async fn listen(
     let mut lacking = Vec::new();
     for address in distinct(&resolve(hosts, ports).await?) {
         match bind(address) {
-            Ok(listener) => {
-                let spoken = protocol.name();
-                log::info!("event=receiver.listening address={address} protocol={spoken}");
-                listeners.push((listener, protocol));
-            }
+            Ok(listener) => listeners.push((listener, protocol)),
             Err(error) if is_lacking(&error) => lacking.push((address, error)),
             Err(error) => return Err(unavailable(cannot_listen(address, &error))),
         }
@@ -47,6 +43,16 @@ pub async fn listen(
         log::warn!("event=receiver.address_lacking address={address} reason=\"{error}\"");
     }
     Ok(listeners)
+}
+
+/// Says where it listens, when nothing stands in the way any more.
+pub fn say(listeners: &[Listener]) {
+    for (listener, protocol) in listeners {
+        if let Ok(address) = listener.local_addr() {
+            let spoken = protocol.name();
+            log::info!("event=receiver.listening address={address} protocol={spoken}");
+        }
+    }
 }
 
 async fn resolve(hosts: &[String], ports: &[u16]) -> Result<Vec<SocketAddr>, Failure> {

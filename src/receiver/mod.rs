@@ -219,6 +219,7 @@ async fn serve(config: &Config, spool: &Spool, log: SessionLog) -> Result<(), Fa
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    listen::say(&listeners);
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::spawn(accept::accept(listener, Arc::clone(&shared))))

@@ -79,6 +79,7 @@ fn one_taken_port_among_several_ends_the_receiver_with_the_remedy() {
         errors.contains(&what) && errors.contains("`ss -ltnp`"),
         "{errors}"
     );
+    assert!(!errors.contains("event=receiver.listening"), "{errors}");
 }
 
 #[test]
