@@ -9,7 +9,7 @@
 //! text. `<base href>` counts for what follows it. Nothing fails; time is linear.
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
-use html5gum::{Span, Tokenizer};
+use html5gum::{Emitter, ForwardingEmitter, Span, Tokenizer};
 
 use super::links::Collector;
 use super::url::Base;
@@ -31,7 +31,23 @@ pub(super) fn collect(html: &str, links: &mut Collector) {
     let mut emitter = CallbackEmitter::new(callback);
     emitter.naively_switch_states(true);
     // The one item the iterator can give is the word that the bound is reached.
-    _ = Tokenizer::new_with_emitter(html, emitter).next();
+    _ = Tokenizer::new_with_emitter(html, Lenient(emitter)).next();
+}
+
+/// Emits what it is, and does not ask which of its characters the standard calls an error: that
+/// costs as much as all the rest.
+struct Lenient<E>(E);
+
+impl<E: Emitter> ForwardingEmitter for Lenient<E> {
+    type Token = E::Token;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = E::Token> {
+        &mut self.0
+    }
+
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
 }
 
 /// The tags that are not like all others.
