@@ -118,6 +118,7 @@ pub const KEYS: &[Key] = &[
     key("receiver", "maxcommands", COUNT, "1000"),
     key("receiver", "maxerrors", COUNT, "100"),
     key("receiver", "maxline", Integer(512, 65_536), "2048"),
+    key("receiver", "greettimeout", SECONDS, "300"),
     key("receiver", "idletimeout", SECONDS, "300"),
     key("receiver", "commandtimeout", SECONDS, "600"),
     key("receiver", "datatimeout", SECONDS, "3600"),

@@ -94,6 +94,7 @@ fn limits(values: &Values) -> Limits {
     Limits {
         sessions: size(values, "maxsessions"),
         sessions_per_address: size(values, "maxsessionsperaddress"),
+        greet: seconds("greettimeout"),
         idle: seconds("idletimeout"),
         command: seconds("commandtimeout"),
         data: seconds("datatimeout"),

@@ -54,7 +54,7 @@ pub async fn serve(
         totals: Closed::default(),
         encrypted: 0,
         began: now,
-        doing: Doing::Command,
+        doing: Doing::Greeting,
         progress: now,
     };
     if connection.party.protocol == Protocol::Smtps && !connection.handshake().await {
@@ -161,7 +161,9 @@ impl Connection<'_> {
         };
         self.encrypted = tls::SESSION_BYTES;
         self.take_stock();
-        let give_up = give_up(self.settings.limits.idle, self.shared.stopping.clone());
+        let limits = &self.settings.limits;
+        let patience = limits.patience(self.doing, self.progress.elapsed());
+        let give_up = give_up(patience, self.shared.stopping.clone());
         let (seen, stream) = tls::handshake(&self.settings.tls.acceptor, stream, give_up).await;
         self.shared.counters.handshake(stream.is_ok());
         if let Err(error) = &stream
@@ -175,15 +177,17 @@ impl Connection<'_> {
         };
         self.stream = Stream::Tls(Box::new(stream));
         self.session.tls(version);
-        self.progress = Instant::now();
+        if self.doing == Doing::Command {
+            self.progress = Instant::now();
+        }
         true
     }
 
     /// Between two reads: what the client is at, what the session holds, which limits it met.
     fn take_stock(&mut self) {
         if !self.session.output().is_empty() {
-            // One more chunk of a message does not give it more time.
-            if self.message.is_none() {
+            // Being greeted is no progress, and one more chunk of a message is no more time for it.
+            if self.message.is_none() && self.totals.commands > 0 {
                 self.progress = Instant::now();
                 self.doing = Doing::Command;
             }

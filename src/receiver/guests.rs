@@ -112,6 +112,7 @@ mod tests {
         let limits = Limits {
             sessions: 3,
             sessions_per_address: 2,
+            greet: second,
             idle: second,
             command: second,
             data: second,

@@ -18,6 +18,9 @@ pub struct Limits {
     pub sessions: usize,
     /// Sessions at once from one [`network`].
     pub sessions_per_address: usize,
+    /// How long a client may take from its connection to its first command, and over a TLS
+    /// handshake before that.
+    pub greet: Duration,
     /// How long a client may be silent.
     pub idle: Duration,
     /// How long a client may take over one command line, however it drips in.
@@ -48,6 +51,8 @@ pub enum Turned {
 /// What a client is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
+    /// It is to send its first command.
+    Greeting,
     /// It is to send a command.
     Command,
     /// It has sent so many bytes of a message.
@@ -73,6 +78,7 @@ impl Limits {
     /// time is up.
     pub fn patience(&self, doing: Doing, elapsed: Duration) -> Duration {
         let whole = match doing {
+            Doing::Greeting => self.greet,
             Doing::Command => self.command,
             Doing::Message(bytes) => self.data.min(self.earned(bytes)),
         };
@@ -124,7 +130,7 @@ mod tests {
     fn limits() -> impl Strategy<Value = Limits> {
         let seconds = || (1..5000_u64).prop_map(Duration::from_secs);
         let counts = (1..50_usize, 1..50_usize);
-        let times = (seconds(), seconds(), seconds(), seconds());
+        let times = (seconds(), seconds(), seconds(), seconds(), seconds());
         (counts, times, 0..1000_u64, 0..1_usize << 30, 0..1_u64 << 40).prop_map(
             |(counts, times, rate, memory, disk_free)| Limits {
                 sessions: counts.0,
@@ -134,6 +140,7 @@ mod tests {
                 data: times.2,
                 rate,
                 rate_grace: times.3,
+                greet: times.4,
                 memory,
                 disk_free,
             },
@@ -175,6 +182,7 @@ mod tests {
         ) {
             let elapsed = Duration::from_secs(seconds);
             for (doing, whole) in [
+                (Doing::Greeting, limits.greet),
                 (Doing::Command, limits.command),
                 (Doing::Message(bytes), limits.data),
             ] {

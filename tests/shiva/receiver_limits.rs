@@ -1,11 +1,11 @@
 //! Each limit of the receiver, met by a real client: the answer is Postfix's, and a counter moves.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::rig::{Client, Rig, Service, connected_from, wait_until};
+use crate::rig::{Client, Rig, Service, connected_from, free_port, wait_until};
 
 /// A receiver with these keys, whose log can be read.
 struct Limited {
@@ -169,6 +169,39 @@ fn silence() {
     let mut client = limited.client();
     assert_eq!(client.reply().unwrap(), TIMEOUT);
     assert_eq!(client.reply(), None);
+    limited.counted("timeouts");
+}
+
+/// Neither to drip is a greeting nor to be greeted, and a TLS handshake has to be done by then.
+#[test]
+fn a_first_command_that_does_not_come() {
+    let tls = free_port();
+    let limited = Limited::with(&format!("greettimeout : 1\ntlslistenport : {tls}"));
+    let connected = || TcpStream::connect(("127.0.0.1", limited.rig.port)).unwrap();
+    let mut dripping = connected();
+    let sender = std::thread::spawn({
+        let mut stream = dripping.try_clone().unwrap();
+        move || {
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    });
+    let mut said = String::new();
+    let _ = dripping.read_to_string(&mut said);
+    sender.join().unwrap();
+    assert_eq!(
+        said,
+        format!("220 mx.example.net ESMTP Postfix\r\n{TIMEOUT}")
+    );
+    let mut silent = TcpStream::connect(("127.0.0.1", tls)).unwrap();
+    let mut nothing = Vec::new();
+    let _ = silent.read_to_end(&mut nothing);
+    assert!(nothing.is_empty());
+    // Who has said something is waited for.
+    let mut client = limited.client();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(client.say("NOOP").starts_with("250 "));
     limited.counted("timeouts");
 }
 
