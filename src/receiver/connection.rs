@@ -224,6 +224,11 @@ impl Connection<'_> {
         let mut stopping = self.shared.stopping.clone();
         let limits = &self.settings.limits;
         let patience = limits.patience(self.doing, self.progress.elapsed());
+        // The timer is not asked while there is something to read: who never pauses would have all
+        // the time in the world.
+        if patience.is_zero() {
+            return self.time_is_up();
+        }
         loop {
             if *stopping.borrow_and_update() && !self.session.in_transaction() {
                 self.session.shutdown();
@@ -233,17 +238,19 @@ impl Connection<'_> {
                 biased;
                 read = timeout(patience, self.stream.read(buffer)) => match read {
                     Ok(read) => return Wait::Bytes(read.unwrap_or(0)),
-                    Err(_) => {
-                        self.shared.counters.timed_out();
-                        self.session.timeout();
-                        return Wait::Over;
-                    }
+                    Err(_) => return self.time_is_up(),
                 },
                 changed = stopping.changed() => if changed.is_err() {
                     return Wait::Bytes(0);
                 },
             }
         }
+    }
+
+    fn time_is_up(&mut self) -> Wait {
+        self.shared.counters.timed_out();
+        self.session.timeout();
+        Wait::Over
     }
 
     async fn write_replies(&mut self) -> io::Result<()> {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::rig::{Client, Rig, Service, connected_from, free_port, wait_until};
+use crate::rig::{Client, PATIENCE, Rig, Service, connected_from, free_port, wait_until};
 
 /// A receiver with these keys, whose log can be read.
 struct Limited {
@@ -226,6 +226,33 @@ fn drip(client: &mut Client, piece: &[u8]) -> String {
 fn a_command_that_drips_in() {
     let limited = Limited::with("commandtimeout : 1");
     assert_eq!(drip(&mut limited.client(), b"x"), TIMEOUT);
+    limited.counted("timeouts");
+}
+
+/// Sends without a pause, from several threads, until the other side has hung up; its last words
+/// may be lost by that.
+fn flood(client: &Client) {
+    let began = Instant::now();
+    let send = |mut stream: TcpStream| {
+        while stream.write_all(&[b'x'; 64 * 1024]).is_ok() {
+            assert!(began.elapsed() < PATIENCE, "it is still listened to");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let stream = client.stream();
+            scope.spawn(move || send(stream));
+        }
+    });
+}
+
+#[test]
+fn who_never_pauses_runs_out_of_time_too() {
+    let limited = Limited::with("commandtimeout : 1");
+    flood(&limited.client());
+    limited.counted("timeouts");
+    let limited = Limited::with("datatimeout : 1\nmaxmessagesize : 65536");
+    flood(&sending(&limited));
     limited.counted("timeouts");
 }
 
