@@ -349,6 +349,7 @@ impl Session {
             }
             Verdict::Tried(attempt) => {
                 self.answer_attempt(&attempt);
+                self.bound_commands();
                 return Some(Step::Attempt(attempt));
             }
             Verdict::StartTls => {

@@ -86,9 +86,8 @@ impl Session {
             self.say(&Answer::LoggedIn);
             return;
         }
-        if self.refuse(&Answer::LoginFailed) {
-            self.phase = Phase::Closed;
-        }
+        let over = self.refuse(&Answer::LoginFailed);
+        self.count_error(over);
     }
 
     /// A challenge that nobody has seen before and nobody can foresee (RFC 2195 §2).

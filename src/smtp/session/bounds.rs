@@ -1,6 +1,6 @@
 //! What the session does where one of its limits is met.
 
-use super::Session;
+use super::{Phase, Session};
 use crate::smtp::Outcome;
 use crate::smtp::answer::Answer;
 use crate::smtp::limits::{Met, Shortage};
@@ -73,7 +73,8 @@ impl Session {
 
     /// Closes the session where there were too many commands.
     pub(super) fn bound_commands(&mut self) {
-        if self.commands >= self.profile.limits.commands {
+        let is_over = matches!(self.phase, Phase::Closed);
+        if !is_over && self.commands >= self.profile.limits.commands {
             self.hang_up();
         }
     }

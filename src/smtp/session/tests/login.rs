@@ -45,6 +45,28 @@ fn guessing_comes_to_an_end() {
 }
 
 #[test]
+fn guessing_ends_at_the_limits_where_the_server_would_bear_it_for_ever() {
+    for (_, personality) in Personality::NAMED {
+        for (errors, commands) in [(7, 1000), (1000, 7)] {
+            let mut session = session(100, 10);
+            let profile = Arc::make_mut(&mut session.profile);
+            profile.personality = personality;
+            profile.auth.required = true;
+            profile.limits.errors = errors;
+            profile.limits.commands = commands;
+            session.face = personality.face();
+            say(&mut session, b"EHLO x\r\n");
+            let attempts = (0..100)
+                .map(|_| say(&mut session, b"AUTH PLAIN AGEAYg==\r\n").0)
+                .take_while(|step| matches!(step, Step::Attempt(_)))
+                .count();
+            assert!((6..=7).contains(&attempts), "{personality:?}: {attempts}");
+            assert_eq!(session.met().closed, 1, "{personality:?}");
+        }
+    }
+}
+
+#[test]
 fn a_response_may_be_longer_than_a_command_and_no_longer_than_its_limit() {
     let mut session = open_session();
     let response = |bytes: usize| [vec![b'A'; bytes - 2], b"\r\n".to_vec()].concat();
