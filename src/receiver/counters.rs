@@ -117,32 +117,66 @@ impl Counters {
     /// Says what there was since the last time, in the log and in the status. `unrecorded` lines
     /// are missing in the session log.
     pub fn say(&self, open: usize, unrecorded: u64) {
-        let (sessions, refused) = (take(&self.sessions), take(&self.refused));
-        let (messages, bytes) = (take(&self.messages), take(&self.bytes));
-        let not_kept = take(&self.not_kept);
-        let (logins, logged_in) = (take(&self.logins), take(&self.logged_in));
-        let (tls, tls_failed) = (take(&self.tls), take(&self.tls_failed));
-        let limits = self.limits.all();
-        let limits = limits.map(|(name, counter)| (name, take(counter)));
+        let messages = self.messages.load(Ordering::Relaxed);
         let status = format!("{messages} messages in the last minute, {open} sessions open");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
-        let met: u64 = limits.iter().map(|(_, times)| times).sum();
-        if sessions + refused + messages + not_kept + unrecorded + met > 0 {
-            let limits = said(&limits);
-            log::info!(
-                "event=receiver.minute sessions={sessions} refused={refused} \
-                 messages={messages} bytes={bytes} not_kept={not_kept} logins={logins} \
-                 logged_in={logged_in} tls={tls} tls_failed={tls_failed} unrecorded={unrecorded} open={open}{limits}"
-            );
+        if let Some(minute) = self.minute(open, unrecorded) {
+            log::info!("event=receiver.minute {minute}");
         }
+    }
+
+    /// What there was since the last call, if anything.
+    fn minute(&self, open: usize, unrecorded: u64) -> Option<String> {
+        let counted = [
+            ("sessions", take(&self.sessions)),
+            ("refused", take(&self.refused)),
+            ("messages", take(&self.messages)),
+            ("bytes", take(&self.bytes)),
+            ("not_kept", take(&self.not_kept)),
+            ("logins", take(&self.logins)),
+            ("logged_in", take(&self.logged_in)),
+            ("tls", take(&self.tls)),
+            ("tls_failed", take(&self.tls_failed)),
+            ("unrecorded", unrecorded),
+        ];
+        let limits = self.limits.all();
+        let limits = limits.map(|(name, counter)| (name, take(counter)));
+        if counted.iter().chain(&limits).all(|(_, times)| *times == 0) {
+            return None;
+        }
+        let mut minute = String::new();
+        for (name, times) in counted {
+            let _ = write!(minute, "{name}={times} ");
+        }
+        let _ = write!(minute, "open={open}");
+        for (name, times) in limits.iter().filter(|(_, times)| *times > 0) {
+            let _ = write!(minute, " {name}={times}");
+        }
+        Some(minute)
     }
 }
 
-/// The limits that were met, for the end of a line.
-fn said(limits: &[(&str, u64)]) -> String {
-    let mut said = String::new();
-    for (name, times) in limits.iter().filter(|(_, times)| *times > 0) {
-        let _ = write!(said, " {name}={times}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_counted_goes_unsaid() {
+        let counters = Counters::default();
+        assert_eq!(counters.minute(3, 0), None);
+        let counts: [(&str, &dyn Fn()); 6] = [
+            ("sessions=1", &|| counters.session()),
+            ("refused=1", &|| counters.turned(Turned::Full)),
+            ("not_kept=1", &|| counters.not_kept()),
+            ("logged_in=1", &|| counters.login(true)),
+            ("tls_failed=1", &|| counters.handshake(false)),
+            ("timeouts=1", &|| counters.timed_out()),
+        ];
+        for (expected, count) in counts {
+            count();
+            let said = counters.minute(3, 0).unwrap();
+            assert!(said.split(' ').any(|word| word == expected), "{said}");
+            assert_eq!(counters.minute(3, 0), None);
+        }
     }
-    said
 }
