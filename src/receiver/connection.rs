@@ -261,7 +261,10 @@ impl Connection<'_> {
         let replies = std::mem::take(output);
         match timeout(WRITE, self.stream.write_all(&replies)).await {
             Ok(written) => written,
-            Err(_) => Err(ErrorKind::TimedOut.into()),
+            Err(_) => {
+                self.shared.counters.timed_out();
+                Err(ErrorKind::TimedOut.into())
+            }
         }
     }
 

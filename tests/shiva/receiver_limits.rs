@@ -127,6 +127,11 @@ fn bytes_of_a_message() {
         .unwrap();
     assert_eq!(reply, "552 5.3.4 Error: message file too big\r\n");
     limited.counted("too_big");
+    // Said beforehand it is the same limit.
+    let limited = Limited::with("maxmessagesize : 65536");
+    let reply = limited.client().say("MAIL FROM:<a@b> SIZE=65537");
+    assert!(reply.starts_with("552 5.3.4 "), "{reply}");
+    limited.counted("too_big");
 }
 
 #[test]

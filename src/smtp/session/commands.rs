@@ -115,8 +115,12 @@ impl Session {
                 return refuse(Answer::BadSize(value));
             }
             Size::Junk(_) => None,
-            Size::Overflow => return refuse(Answer::SizeOverflow),
+            Size::Overflow => {
+                self.met.sizes += 1;
+                return refuse(Answer::SizeOverflow);
+            }
             Size::Bytes(bytes) if bytes > self.profile.max_message_size => {
+                self.met.sizes += 1;
                 return refuse(Answer::SizeOverLimit);
             }
             Size::Bytes(bytes) => Some(bytes),
