@@ -62,7 +62,7 @@ pub struct Incoming {
     received_at: Timestamp,
     origin: Option<Origin>,
     modified: Option<SystemTime>,
-    error: Option<SpoolError>,
+    error: Option<io::Error>,
     /// It was too large for memory.
     streamed: bool,
 }
@@ -95,7 +95,7 @@ impl Incoming {
         if self.error.is_none()
             && let Err(error) = self.write_out()
         {
-            self.error = Some(SpoolError::from(&error));
+            self.error = Some(error);
         }
         self.buffer.clear();
     }
@@ -129,18 +129,15 @@ impl Incoming {
     }
 
     /// Writes what is left and readies the file for its sync.
-    fn complete(&mut self) -> Result<(), SpoolError> {
+    fn complete(&mut self) -> io::Result<()> {
         self.write_buffer();
-        if let Some(error) = self.error {
+        if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let ready = || -> io::Result<()> {
-            if let (Some((file, _)), Some(at)) = (&self.file, self.modified) {
-                file.set_modified(at)?;
-            }
-            Ok(())
-        };
-        ready().map_err(|error| SpoolError::from(&error))
+        if let (Some((file, _)), Some(at)) = (&self.file, self.modified) {
+            file.set_modified(at)?;
+        }
+        Ok(())
     }
 }
 
@@ -266,8 +263,9 @@ struct Member {
 
 /// The first thread: writes each message as it comes, while the second syncs those before it.
 fn write_all(shared: &Shared, jobs: &Receiver<(Incoming, Answer)>, written: &Sender<Member>) {
+    let mut failed = Rarely::default();
     for (message, answer) in jobs {
-        if let Some(member) = write(shared, message, answer)
+        if let Some(member) = write(shared, message, answer, &mut failed)
             && written.send(member).is_err()
         {
             return;
@@ -286,17 +284,17 @@ fn commit_all(shared: &Shared, written: &Receiver<Member>) {
 }
 
 /// Writes one message out in full and names it, or answers that it failed.
-fn write(shared: &Shared, mut message: Incoming, answer: Answer) -> Option<Member> {
+fn write(
+    shared: &Shared,
+    mut message: Incoming,
+    answer: Answer,
+    failed: &mut Rarely,
+) -> Option<Member> {
     let named = message.complete().and_then(|()| {
-        let (file, _) = message
-            .file
-            .as_ref()
-            .ok_or(SpoolError::Failed(io::ErrorKind::NotFound))?;
-        let metadata = file.metadata().map_err(|error| SpoolError::from(&error))?;
+        let (file, _) = message.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let inode = file.metadata()?.ino();
         let origin = message.origin.as_ref();
-        Ok(shared
-            .namer
-            .fresh(message.received_at, metadata.ino(), origin))
+        Ok(shared.namer.fresh(message.received_at, inode, origin))
     });
     match named {
         Ok((name, ticket)) => Some(Member {
@@ -306,8 +304,9 @@ fn write(shared: &Shared, mut message: Incoming, answer: Answer) -> Option<Membe
             ticket,
         }),
         Err(error) => {
+            say_failed(1, &error, failed);
             drop(message);
-            answer(Err(error));
+            answer(Err(SpoolError::from(&error)));
             None
         }
     }
@@ -326,7 +325,10 @@ fn commit(shared: &Shared, mut group: Vec<Member>, failed: &mut Rarely) {
     };
     crate::crash::point("spool-durable");
     for (member, renamed) in group.drain(..).zip(renamed) {
-        let result = renamed.map_err(|error| SpoolError::from(&error));
+        let result = renamed.map_err(|error| {
+            say_failed(1, &error, failed);
+            SpoolError::from(&error)
+        });
         let mut message = member.message;
         if result.is_ok() {
             message.file = None;
@@ -411,15 +413,18 @@ fn rename(member: &Member, directory: &OwnedFd) -> io::Result<()> {
 }
 
 fn refuse(group: Vec<Member>, error: &io::Error, failed: &mut Rarely) {
-    if let Some(held_back) = failed.now() {
-        let messages = group.len();
-        log::error!(
-            "event=spool.failed messages={messages} error=\"{error}\" held_back={held_back}"
-        );
-    }
+    say_failed(group.len(), error, failed);
     for member in group {
         drop(member.message);
         (member.answer)(Err(SpoolError::from(error)));
+    }
+}
+
+fn say_failed(messages: usize, error: &io::Error, failed: &mut Rarely) {
+    if let Some(held_back) = failed.now() {
+        log::error!(
+            "event=spool.failed messages={messages} error=\"{error}\" held_back={held_back}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::rig::{Rig, binary, files_under, finish};
+use crate::rig::{Rig, Service, binary, files_under, finish, wait_until};
 
 /// What is run by this command may mount what it likes; nobody else sees it.
 pub fn own_mounts() -> Command {
@@ -68,6 +68,23 @@ fn a_full_queue_answers_452_and_loses_nothing() {
     let reply = client.mail("a@b", "c@d", message(0).as_bytes()).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(queue().len(), kept);
+}
+
+#[test]
+fn why_a_message_cannot_be_written_is_said() {
+    let rig = Rig::new();
+    let _receiver = Service::logging(rig.command("shiva-receiver"), &rig.path("log"));
+    let log = || fs::read_to_string(rig.path("log")).unwrap();
+    wait_until("it listens", || log().contains("receiver.listening"));
+    let mut client = rig.client();
+    fs::rename(rig.path("queue/tmp"), rig.path("queue/gone")).unwrap();
+    let reply = client.mail("a@b", "c@d", b"Subject: x\r\n").unwrap();
+    assert!(reply.starts_with("452 4.3.1 "), "{reply}");
+    let said = "event=spool.failed messages=1 error=\"No such file or directory";
+    assert!(log().contains(said), "{}", log());
+    fs::rename(rig.path("queue/gone"), rig.path("queue/tmp")).unwrap();
+    let reply = client.mail("a@b", "c@d", b"Subject: x\r\n").unwrap();
+    assert!(reply.starts_with("250 "), "{reply}");
 }
 
 #[test]
