@@ -91,6 +91,11 @@ impl Incoming {
         self.buffer.capacity()
     }
 
+    /// Whether some of it is in `tmp/`, so that dropping it waits for the disk.
+    pub fn is_in_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn write_buffer(&mut self) {
         if self.error.is_none()
             && let Err(error) = self.write_out()

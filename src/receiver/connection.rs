@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -91,6 +92,7 @@ struct Message {
 /// However it ends, cut off at a stop, too.
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
+        self.discard();
         self.record(&Event::Closed(Closed {
             duration: self.began.elapsed(),
             ..self.totals
@@ -321,8 +323,20 @@ impl Connection<'_> {
 
     /// The message is too big: nothing of it stays.
     fn abandon(&mut self) {
-        if let Some(message) = self.message.take() {
+        if let Some(message) = &self.message {
             self.record(&Event::Mail(&message.mail, session_log::Outcome::TooBig));
+        }
+        self.discard();
+    }
+
+    /// Gives up what there is of a message; its file goes on a thread that may wait for the disk.
+    fn discard(&mut self) {
+        let incoming = self.message.take().and_then(|message| message.incoming);
+        if let Some(incoming) = incoming.filter(Incoming::is_in_file)
+            && let Ok(runtime) = runtime::Handle::try_current()
+        {
+            // Not done at a stop, it is done where it is dropped.
+            drop(runtime.spawn_blocking(move || drop(incoming)));
         }
     }
 

@@ -165,6 +165,38 @@ fn the_receiver_answers_after_file_and_directory_are_synced() {
 }
 
 #[test]
+fn what_is_given_up_is_removed_by_no_thread_that_serves_sessions() {
+    let rig = Rig::with("[receiver]\nmaxmessagesize : 200000\n");
+    let receiver = rig.receiver_with(traced(&rig, "shiva-receiver"));
+    let serving = receiver.0.id().to_string();
+    let mut too_big = rig.client();
+    let reply = too_big.mail("a@b", "c@d", &[b'x'; 300_000]).unwrap();
+    assert!(reply.starts_with("552 "), "{reply}");
+    let mut broken_off = rig.client();
+    for command in ["MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA"] {
+        broken_off.say(command);
+    }
+    broken_off.send(&[b'x'; 100_000]);
+    let files = || fs::read_dir(rig.path("queue/tmp")).unwrap().count();
+    wait_until("it goes to the disk", || files() == 1);
+    drop(broken_off);
+    wait_until("nothing is left", || files() == 0);
+    receiver.stop();
+    let trace = || fs::read_to_string(rig.path("trace")).unwrap();
+    wait_until("the trace is whole", || trace().contains("+++ exited"));
+    let trace = trace();
+    let removed: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains("unlink") && line.contains("/queue/tmp/"))
+        .collect();
+    assert_eq!(removed.len(), 2, "{removed:?}");
+    for line in removed {
+        let thread = line.split_whitespace().next();
+        assert_ne!(thread, Some(serving.as_str()), "{line}");
+    }
+}
+
+#[test]
 fn the_analyzer_unlinks_after_the_commit_and_commits_after_the_archive() {
     let rig = Rig::new();
     let message = "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n\
