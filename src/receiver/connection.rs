@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::guests::Guest;
 use super::limits::Doing;
 use super::party::{Party, Protocol};
-use super::session_log::{self, Closed, Event, Mail, RECIPIENTS_LISTED};
+use super::session_log::{self, Closed, Event, Mail};
 use super::shared::{Settings, Shared};
 use super::stream::Stream;
 use super::tls;
@@ -135,10 +135,10 @@ impl Connection<'_> {
                     self.shared.counters.login(attempt.accepted);
                     self.record(&Event::Login(&attempt));
                 }
-                Step::Begin(transaction) => self.begin(transaction),
+                Step::Begin(transaction) => self.begin(transaction).await,
                 Step::Content(bytes) => self.content(bytes).await,
                 Step::Abandon => self.abandon(),
-                Step::Reset => self.message = None,
+                Step::Reset => self.discard(),
                 Step::End => {
                     let outcome = self.commit().await;
                     self.session.finish(outcome);
@@ -270,22 +270,25 @@ impl Connection<'_> {
         }
     }
 
-    fn begin(&mut self, transaction: Transaction) {
+    async fn begin(&mut self, transaction: Transaction) {
         let now = Timestamp::now();
-        let mail = Mail {
-            mail_from: transaction.mail_from.clone(),
-            rcpt_count: transaction.rcpt_to.len(),
-            rcpt_to: transaction
-                .rcpt_to
-                .iter()
-                .take(RECIPIENTS_LISTED)
-                .cloned()
-                .collect(),
-            size: 0,
+        let mail = Mail::of(&transaction);
+        let mut incoming = self.shared.spool.incoming(now);
+        // Thousands of recipients wait on the disk for what follows.
+        let is_full = incoming.push(&self.envelope(transaction, now).header_line());
+        let incoming = match is_full {
+            true => flushed(incoming).await,
+            false => Some(incoming),
         };
-        let envelope = Envelope {
+        self.message = Some(Message { incoming, mail });
+        self.progress = Instant::now();
+        self.doing = Doing::Message(0);
+    }
+
+    fn envelope(&self, transaction: Transaction, received_at: Timestamp) -> Envelope {
+        Envelope {
             session: self.party.session.clone(),
-            received_at: now,
+            received_at,
             sensor: self.shared.sensor.clone(),
             src_ip: self.party.src.ip(),
             src_port: self.party.src.port(),
@@ -297,13 +300,7 @@ impl Connection<'_> {
             user: transaction.user,
             tls: transaction.tls,
             imported: false,
-        };
-        let mut incoming = self.shared.spool.incoming(now);
-        let _ = incoming.push(&envelope.header_line());
-        let incoming = Some(incoming);
-        self.message = Some(Message { incoming, mail });
-        self.progress = Instant::now();
-        self.doing = Doing::Message(0);
+        }
     }
 
     async fn content(&mut self, bytes: &[u8]) {

@@ -27,7 +27,7 @@ use super::party::Party;
 use crate::escape;
 use crate::logging::Rarely;
 use crate::timestamp::Timestamp;
-pub use event::{Closed, Event, Mail, Outcome, RECIPIENTS_LISTED};
+pub use event::{Closed, Event, Mail, Outcome};
 
 /// Bytes of lines that may wait for the disk.
 pub const WAITING_MAX: usize = 8 << 20;

@@ -361,3 +361,22 @@ fn memory() {
     assert!(reply.starts_with("250 "), "{reply}");
     limited.counted("no_memory");
 }
+
+#[test]
+fn recipients_wait_on_the_disk_for_the_message() {
+    let limited = Limited::with("");
+    let mut client = limited.client();
+    client.say("MAIL FROM:<a@b>");
+    let name = "x".repeat(1900);
+    for _ in 0..50 {
+        assert!(
+            client
+                .say(&format!("RCPT TO:<{name}@d>"))
+                .starts_with("250 ")
+        );
+    }
+    assert!(client.say("DATA").starts_with("354 "));
+    let files = || fs::read_dir(limited.rig.path("queue/tmp")).unwrap().count();
+    wait_until("they are on the disk", || files() == 1);
+    assert!(client.say("Subject: x\r\n.").starts_with("250 "));
+}

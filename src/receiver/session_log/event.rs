@@ -15,7 +15,7 @@ use super::super::ja4::Hello;
 use super::super::party::Party;
 use super::super::tls::Seen;
 use crate::escape;
-use crate::smtp::{Attempt, Secret};
+use crate::smtp::{Attempt, Secret, Transaction};
 use crate::timestamp::Timestamp;
 
 /// Most bytes of one value that a client sent; what is longer ends in `…`.
@@ -52,6 +52,19 @@ pub struct Mail {
     pub rcpt_count: usize,
     /// Bytes of the message.
     pub size: u64,
+}
+
+impl Mail {
+    /// A message of which nothing has come yet.
+    pub fn of(transaction: &Transaction) -> Mail {
+        let listed = transaction.rcpt_to.iter().take(RECIPIENTS_LISTED);
+        Mail {
+            mail_from: transaction.mail_from.clone(),
+            rcpt_to: listed.cloned().collect(),
+            rcpt_count: transaction.rcpt_to.len(),
+            size: 0,
+        }
+    }
 }
 
 /// What became of a message.
