@@ -89,6 +89,13 @@ struct Message {
     mail: Mail,
 }
 
+impl Message {
+    /// Bytes of memory that it holds.
+    fn held(&self) -> usize {
+        self.mail.held() + self.incoming.as_ref().map_or(0, Incoming::held)
+    }
+}
+
 /// However it ends, cut off at a stop, too.
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
@@ -194,13 +201,9 @@ impl Connection<'_> {
                 self.doing = Doing::Command;
             }
         }
-        let message = self
-            .message
-            .as_ref()
-            .and_then(|message| message.incoming.as_ref());
-        let buffered = message.map_or(0, Incoming::held);
+        let message = self.message.as_ref().map_or(0, Message::held);
         self.guest
-            .holds(self.session.held() + buffered + self.encrypted);
+            .holds(self.session.held() + message + self.encrypted);
         let met = std::mem::take(self.session.met());
         if met != Met::default() {
             self.shared.counters.met(met);

@@ -363,6 +363,29 @@ fn memory() {
 }
 
 #[test]
+fn what_is_kept_for_the_session_log_is_memory_too() {
+    let limited = Limited::with("maxmemory : 1048576");
+    // Each holds the names of its recipients until the message is whole.
+    let name = "x".repeat(1900);
+    let sending: Vec<Client> = (0..20)
+        .map_while(|_| {
+            if limited.greeting() == TURNED_AWAY {
+                return None;
+            }
+            let mut client = limited.client();
+            client.say("MAIL FROM:<a@b>");
+            for _ in 0..40 {
+                client.say(&format!("RCPT TO:<{name}@d>"));
+            }
+            client.say("DATA");
+            Some(client)
+        })
+        .collect();
+    assert!(sending.len() < 20);
+    limited.counted("no_memory");
+}
+
+#[test]
 fn recipients_wait_on_the_disk_for_the_message() {
     let limited = Limited::with("");
     let mut client = limited.client();

@@ -65,6 +65,13 @@ impl Mail {
             size: 0,
         }
     }
+
+    /// Bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        let listed = self.rcpt_to.iter();
+        let listed: usize = listed.map(|to| to.capacity() + size_of::<String>()).sum();
+        self.mail_from.capacity() + listed
+    }
 }
 
 /// What became of a message.

@@ -16,8 +16,8 @@ impl Session {
         &mut self.met
     }
 
-    /// Bytes that the session holds, about: what it has read and not done, what it has to say, and
-    /// the envelope so far.
+    /// Bytes that the session holds, about: what it has read and not done, what it has to say, the
+    /// envelope so far, and the names it was told.
     pub fn held(&self) -> usize {
         let envelope = self.envelope.as_ref().map_or(0, |envelope| {
             let recipients = envelope.rcpt_to.iter();
@@ -26,7 +26,8 @@ impl Session {
                 .sum();
             envelope.mail_from.capacity() + text
         });
-        self.line.held() + self.output.capacity() + self.heard.capacity() + envelope
+        let names = self.helo.capacity() + self.sender.capacity();
+        self.line.held() + self.output.capacity() + self.heard.capacity() + envelope + names
     }
 
     /// Why no message may begin now; and whether the session ends by that.
