@@ -121,8 +121,9 @@ impl Connection<'_> {
             if let Doing::Message(bytes) = &mut self.doing {
                 *bytes += read as u64;
             }
-            let shortage = self.shared.shortage(&self.settings.limits);
-            self.session.set_shortage(shortage);
+            let (limits, held) = (&self.settings.limits, self.guest.memory());
+            self.session
+                .set_shortage(self.shared.shortage(limits, held));
             if !self.take(buffer.get(..read).unwrap_or_default()).await? {
                 return self.write_replies().await;
             }
@@ -312,7 +313,7 @@ impl Connection<'_> {
         };
         message.mail.size += bytes.len() as u64;
         if let Some(mut incoming) = message.incoming.take() {
-            let memory = self.shared.guests.memory();
+            let memory = self.guest.memory();
             if incoming.push(bytes) || self.settings.limits.is_memory_full(memory) {
                 message.incoming = flushed(incoming).await;
             } else {

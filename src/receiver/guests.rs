@@ -7,14 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::limits::{Limits, SESSION_BYTES, Turned, network};
+use super::limits::{Held, Limits, SESSION_BYTES, Turned, network};
 
 /// All sessions.
 #[derive(Debug)]
 pub struct Guests {
-    networks: Mutex<HashMap<IpAddr, usize>>,
+    networks: Mutex<HashMap<IpAddr, Network>>,
     count: watch::Sender<usize>,
     memory: AtomicUsize,
+}
+
+/// The sessions of one network.
+#[derive(Debug, Default)]
+struct Network {
+    count: usize,
+    memory: Arc<AtomicUsize>,
 }
 
 /// One session. Dropped, it is over.
@@ -22,6 +29,7 @@ pub struct Guests {
 pub struct Guest {
     guests: Arc<Guests>,
     network: IpAddr,
+    of_network: Arc<AtomicUsize>,
     held: usize,
 }
 
@@ -39,16 +47,25 @@ impl Guests {
     pub fn admit(self: &Arc<Guests>, limits: &Limits, address: IpAddr) -> Result<Guest, Turned> {
         let network = network(address);
         let mut networks = self.networks();
-        let of_network = networks.get(&network).copied().unwrap_or(0);
-        limits.admit(self.count(), of_network, self.memory())?;
-        networks.insert(network, of_network + 1);
+        let (count, of_network) = match networks.get(&network) {
+            Some(known) => (known.count, Arc::clone(&known.memory)),
+            None => (0, Arc::default()),
+        };
+        limits.admit(self.count(), count, self.held(&of_network))?;
+        let known = networks.entry(network).or_insert_with(|| Network {
+            count: 0,
+            memory: Arc::clone(&of_network),
+        });
+        known.count += 1;
         self.count.send_modify(|count| *count += 1);
-        self.memory.fetch_add(SESSION_BYTES, Ordering::Relaxed);
-        Ok(Guest {
+        let mut guest = Guest {
             guests: Arc::clone(self),
             network,
-            held: SESSION_BYTES,
-        })
+            of_network,
+            held: 0,
+        };
+        guest.holds(0);
+        Ok(guest)
     }
 
     /// Sessions now.
@@ -56,9 +73,11 @@ impl Guests {
         *self.count.borrow()
     }
 
-    /// Bytes that they hold.
-    pub fn memory(&self) -> usize {
-        self.memory.load(Ordering::Relaxed)
+    fn held(&self, of_network: &AtomicUsize) -> Held {
+        Held {
+            all: self.memory.load(Ordering::Relaxed),
+            network: of_network.load(Ordering::Relaxed),
+        }
     }
 
     /// Waits until nobody is left.
@@ -67,7 +86,7 @@ impl Guests {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, Network>> {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,27 +94,33 @@ impl Guests {
 impl Guest {
     /// Says how many bytes the session holds now, beside what every session costs.
     pub fn holds(&mut self, bytes: usize) {
-        let held = bytes + SESSION_BYTES;
-        let memory = &self.guests.memory;
-        if held >= self.held {
-            memory.fetch_add(held - self.held, Ordering::Relaxed);
-        } else {
-            memory.fetch_sub(self.held - held, Ordering::Relaxed);
+        self.set_held(bytes + SESSION_BYTES);
+    }
+
+    fn set_held(&mut self, held: usize) {
+        for memory in [&self.guests.memory, &*self.of_network] {
+            // Two's complement: what is less is added by going round.
+            memory.fetch_add(held.wrapping_sub(self.held), Ordering::Relaxed);
         }
         self.held = held;
+    }
+
+    /// Bytes that all sessions hold, and those of its network.
+    pub fn memory(&self) -> Held {
+        self.guests.held(&self.of_network)
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        self.set_held(0);
         let mut networks = self.guests.networks();
-        if let Some(count) = networks.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(network) = networks.get_mut(&self.network) {
+            network.count -= 1;
+            if network.count == 0 {
                 networks.remove(&self.network);
             }
         }
-        self.guests.memory.fetch_sub(self.held, Ordering::Relaxed);
         self.guests.count.send_modify(|count| *count -= 1);
     }
 }
@@ -130,11 +155,14 @@ mod tests {
         assert_eq!(admit("192.0.2.2").unwrap_err(), Turned::Full);
         first.holds(1000);
         first.holds(10);
-        assert_eq!(guests.memory(), 3 * SESSION_BYTES + 10);
+        let network = 2 * SESSION_BYTES + 10;
+        let all = network + SESSION_BYTES;
+        assert_eq!(second.memory(), Held { all, network });
         drop(second);
         let again = admit("2001:db8::3").unwrap();
         drop((first, third, again));
-        assert_eq!((guests.count(), guests.memory()), (0, 0));
+        assert_eq!(guests.count(), 0);
+        assert_eq!(guests.held(&AtomicUsize::default()), Held::default());
         assert!(guests.networks().is_empty());
     }
 }

@@ -11,6 +11,9 @@ use crate::smtp::Shortage;
 /// Bytes that a session costs before it holds anything: its buffers, its state, and the socket's.
 pub const SESSION_BYTES: usize = 24 * 1024;
 
+/// Bytes that one [`network`] may hold however small its share is: a message needs some.
+const SHARE_MIN: usize = 1 << 20;
+
 /// The limits, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -48,6 +51,15 @@ pub enum Turned {
     NoMemory,
 }
 
+/// Bytes that sessions hold in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// All of them.
+    pub all: usize,
+    /// Those of one [`network`].
+    pub network: usize,
+}
+
 /// What a client is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
@@ -62,12 +74,14 @@ pub enum Doing {
 impl Limits {
     /// Whether one more client is served, where there are so many sessions, so many of them from its
     /// network, and so many bytes in memory.
-    pub fn admit(&self, sessions: usize, of_network: usize, memory: usize) -> Result<(), Turned> {
+    pub fn admit(&self, sessions: usize, of_network: usize, held: Held) -> Result<(), Turned> {
         if sessions >= self.sessions {
             Err(Turned::Full)
         } else if of_network >= self.sessions_per_address {
             Err(Turned::AddressFull)
-        } else if memory.saturating_add(SESSION_BYTES) > self.memory {
+        } else if held.all.saturating_add(SESSION_BYTES) > self.memory
+            || held.network.saturating_add(SESSION_BYTES) > self.share()
+        {
             Err(Turned::NoMemory)
         } else {
             Ok(())
@@ -95,8 +109,8 @@ impl Limits {
 
     /// What is lacking for one more message, where so many bytes are in memory and free on the
     /// disk; an unknown disk has room.
-    pub fn shortage(&self, memory: usize, disk_free: Option<u64>) -> Option<Shortage> {
-        if self.is_memory_full(memory) {
+    pub fn shortage(&self, held: Held, disk_free: Option<u64>) -> Option<Shortage> {
+        if self.is_memory_full(held) {
             Some(Shortage::Memory)
         } else {
             let is_short = disk_free.is_some_and(|free| free < self.disk_free);
@@ -105,8 +119,17 @@ impl Limits {
     }
 
     /// Whether messages under way must go to the disk at once.
-    pub fn is_memory_full(&self, memory: usize) -> bool {
-        memory >= self.memory
+    pub fn is_memory_full(&self, held: Held) -> bool {
+        held.all >= self.memory || held.network >= self.share()
+    }
+
+    /// Bytes that one network may hold: as large a part of all as of the sessions, so that one
+    /// client cannot keep the others out by what it holds either.
+    fn share(&self) -> usize {
+        let part = self.memory as u128 * self.sessions_per_address as u128;
+        let part = part / self.sessions.max(1) as u128;
+        let part = usize::try_from(part).unwrap_or(usize::MAX);
+        part.max(SHARE_MIN).min(self.memory)
     }
 }
 
@@ -153,22 +176,28 @@ mod tests {
             limits in limits(),
             clients in proptest::collection::vec((0..4_usize, 0..SESSION_BYTES * 2), 0..200),
         ) {
-            let (mut all, mut memory, mut of) = (0, 0_usize, [0_usize; 4]);
+            let mut held = Held::default();
+            let (mut all, mut of, mut held_by) = (0, [0_usize; 4], [0_usize; 4]);
             for (network, bytes) in clients {
-                match limits.admit(all, of[network], memory) {
+                held.network = held_by[network];
+                match limits.admit(all, of[network], held) {
                     Ok(()) => {
                         all += 1;
                         of[network] += 1;
-                        memory += SESSION_BYTES;
-                        prop_assert!(memory <= limits.memory);
-                        memory += bytes;
+                        held.all += SESSION_BYTES;
+                        held_by[network] += SESSION_BYTES;
+                        prop_assert!(held.all <= limits.memory);
+                        prop_assert!(held_by[network] <= limits.share());
+                        held.all += bytes;
+                        held_by[network] += bytes;
                     }
                     Err(Turned::Full) => prop_assert_eq!(all, limits.sessions),
                     Err(Turned::AddressFull) => {
                         prop_assert_eq!(of[network], limits.sessions_per_address);
                     }
                     Err(Turned::NoMemory) => {
-                        prop_assert!(memory + SESSION_BYTES > limits.memory);
+                        let is_full = held.all + SESSION_BYTES > limits.memory;
+                        prop_assert!(is_full || held.network + SESSION_BYTES > limits.share());
                     }
                 }
                 prop_assert!(all <= limits.sessions);
@@ -202,16 +231,41 @@ mod tests {
 
         #[test]
         fn a_shortage_is_said_exactly_where_there_is_one(
-            limits in limits(), memory in 0..1_usize << 31, free in 0..1_u64 << 41,
+            limits in limits(), all in 0..1_usize << 31, part in 0..=100_usize, free in 0..1_u64 << 41,
         ) {
-            let expected = match (memory >= limits.memory, free < limits.disk_free) {
+            let held = Held { all, network: all / 100 * part };
+            let is_full = all >= limits.memory || held.network >= limits.share();
+            let expected = match (is_full, free < limits.disk_free) {
                 (true, _) => Some(Shortage::Memory),
                 (false, true) => Some(Shortage::Disk),
                 (false, false) => None,
             };
-            prop_assert_eq!(limits.shortage(memory, Some(free)), expected);
-            prop_assert_ne!(limits.shortage(memory, None), Some(Shortage::Disk));
+            prop_assert_eq!(limits.shortage(held, Some(free)), expected);
+            prop_assert_ne!(limits.shortage(held, None), Some(Shortage::Disk));
         }
+    }
+
+    #[test]
+    fn a_network_has_the_part_of_memory_that_it_has_of_sessions() {
+        let share = |sessions, sessions_per_address, memory| {
+            let second = Duration::from_secs(1);
+            let limits = Limits {
+                sessions,
+                sessions_per_address,
+                greet: second,
+                idle: second,
+                command: second,
+                data: second,
+                rate: 0,
+                rate_grace: second,
+                memory,
+                disk_free: 0,
+            };
+            limits.share()
+        };
+        assert_eq!(share(1000, 250, 256 << 20), 64 << 20);
+        assert_eq!(share(1000, 1, 256 << 20), SHARE_MIN);
+        assert_eq!(share(10, 1_000_000, 1 << 40), 1 << 40);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::guests::Guests;
-use super::limits::Limits;
+use super::limits::{Held, Limits};
 use super::session_log::SessionLog;
 use super::tls;
 use crate::config;
@@ -95,13 +95,13 @@ impl Shared {
         *current = Arc::new(settings);
     }
 
-    /// What is lacking for one more message.
-    pub fn shortage(&self, limits: &Limits) -> Option<Shortage> {
+    /// What is lacking for one more message, where so much is in memory.
+    pub fn shortage(&self, limits: &Limits, held: Held) -> Option<Shortage> {
         let free = match self.disk_free.load(Ordering::Relaxed) {
             u64::MAX => None,
             free => Some(free),
         };
-        limits.shortage(self.guests.memory(), free)
+        limits.shortage(held, free)
     }
 
     /// Keeps [`Shared::disk_free`] up to date, for ever.

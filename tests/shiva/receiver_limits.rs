@@ -363,6 +363,27 @@ fn memory() {
 }
 
 #[test]
+fn memory_that_one_address_may_take() {
+    // A quarter, as of the sessions.
+    let limited = Limited::with("maxmemory : 8388608");
+    let name = "x".repeat(1900);
+    let mut envelopes = Vec::new();
+    while limited.greeting() != TURNED_AWAY {
+        let mut client = limited.client();
+        client.say("MAIL FROM:<a@b>");
+        for _ in 0..100 {
+            client.say(&format!("RCPT TO:<{name}@d>"));
+        }
+        envelopes.push(client);
+        assert!(envelopes.len() < 20);
+    }
+    let mut other = limited.client_from([127, 0, 0, 2]);
+    let reply = other.mail("a@b", "c@d", b"x\r\n").unwrap();
+    assert!(reply.starts_with("250 "), "{reply}");
+    limited.counted("no_memory");
+}
+
+#[test]
 fn what_is_kept_for_the_session_log_is_memory_too() {
     let limited = Limited::with("maxmemory : 1048576");
     // Each holds the names of its recipients until the message is whole.
