@@ -118,6 +118,12 @@ impl Limits {
         }
     }
 
+    /// Free bytes of its disk that the session log leaves: twice what a message is begun with, so
+    /// that a flood of sessions does not end the mail.
+    pub fn log_disk_free(&self) -> u64 {
+        self.disk_free.saturating_mul(2)
+    }
+
     /// Whether messages under way must go to the disk at once.
     pub fn is_memory_full(&self, held: Held) -> bool {
         held.all >= self.memory || held.network >= self.share()

@@ -185,7 +185,8 @@ fn open_log(config: &Config) -> Result<(SessionLog, Option<JoinHandle<()>>), Fai
         return Ok((SessionLog::off(), None));
     };
     let named = path.display().to_string();
-    let (log, thread) = SessionLog::open(path, &receiver.sensorname).map_err(|error| {
+    let keep_free = receiver.limits.log_disk_free();
+    let (log, thread) = SessionLog::open(path, &receiver.sensorname, keep_free).map_err(|error| {
         let what = format!(
             "cannot write the session log {named}: {error}; make its directory, owned by the user \
              of the receiver, or set [receiver] sessionlog to nothing"
@@ -271,6 +272,7 @@ fn reload(in_effect: &mut Config, shared: &Shared) {
             if another {
                 changed.insert(("receiver", "tlscert"));
             }
+            shared.log.keep_free(settings.limits.log_disk_free());
             shared.reload(settings);
             let (restart, reloaded) = changed.into_iter().partition(needs_restart);
             reload::say_checked(&reloaded, &restart, another || config != *in_effect);

@@ -8,7 +8,8 @@
 //! The file is appended to, mode 0640. It is opened anew after [`SessionLog::reopen`] (logrotate
 //! has moved it, and sent SIGHUP) and when it is not under its name any more. Where that fails the
 //! old one is written on, the log says so once, and it is tried again. Lines are whole: what a full
-//! disk cut short is taken back. Nothing is synced: a record of sessions is not worth a disk's wait.
+//! disk cut short is taken back. Nothing is synced: a record of sessions is not worth a disk's wait,
+//! nor its last bytes: strangers decide how much there is to record, and it is mail that we are for.
 
 mod event;
 
@@ -56,6 +57,7 @@ struct Kept {
 enum Entry {
     Line(Vec<u8>),
     Reopen,
+    KeepFree(u64),
 }
 
 /// What waits, and what was lost.
@@ -96,8 +98,12 @@ impl SessionLog {
     }
 
     /// Opens the log of a sensor and starts its thread, which ends when the last way to it is
-    /// gone and all is written.
-    pub fn open(path: PathBuf, sensor: &str) -> io::Result<(SessionLog, JoinHandle<()>)> {
+    /// gone and all is written. So many bytes of its disk it leaves free.
+    pub fn open(
+        path: PathBuf,
+        sensor: &str,
+        keep_free: u64,
+    ) -> io::Result<(SessionLog, JoinHandle<()>)> {
         let (sender, entries) = unbounded();
         let backlog = Arc::new(Backlog::default());
         let writer = Writer {
@@ -105,6 +111,7 @@ impl SessionLog {
             path,
             sensor: sensor.to_owned(),
             backlog: Arc::clone(&backlog),
+            keep_free,
             looked: Instant::now(),
             failing: false,
             refused: Rarely::default(),
@@ -138,6 +145,13 @@ impl SessionLog {
         }
     }
 
+    /// From now on so many bytes of its disk are left free.
+    pub fn keep_free(&self, bytes: u64) {
+        if let Some(kept) = &self.0 {
+            let _ = kept.sender.send(Entry::KeepFree(bytes));
+        }
+    }
+
     /// How many lines were lost since the last call.
     pub fn take_lost(&self) -> u64 {
         let take = |kept: &Kept| kept.backlog.lost.swap(0, Ordering::Relaxed);
@@ -157,12 +171,19 @@ fn open(path: &PathBuf) -> io::Result<File> {
     }
 }
 
+/// Bytes that we may still write to the disk of a file; all there can be where that is not known.
+fn free(file: &File) -> u64 {
+    let free = rustix::fs::fstatvfs(file).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    free.unwrap_or(u64::MAX)
+}
+
 /// The thread's own.
 struct Writer {
     file: File,
     path: PathBuf,
     sensor: String,
     backlog: Arc<Backlog>,
+    keep_free: u64,
     looked: Instant,
     /// The last attempt to open it anew failed, and the log says so.
     failing: bool,
@@ -182,6 +203,7 @@ impl Writer {
                         count += 1;
                     }
                     Entry::Reopen => reopen = true,
+                    Entry::KeepFree(bytes) => self.keep_free = bytes,
                 }
                 if lines.len() >= WRITE || reopen {
                     break;
@@ -221,6 +243,10 @@ impl Writer {
 
     /// Writes whole lines or none.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let free = free(&self.file);
+        if free < self.keep_free {
+            return Err(io::Error::other(format!("its disk has {free} bytes free")));
+        }
         let before = self.file.metadata()?.len();
         let written = self.file.write_all(lines);
         if written.is_err() {

@@ -88,6 +88,40 @@ fn why_a_message_cannot_be_written_is_said() {
 }
 
 #[test]
+fn what_is_recorded_of_sessions_leaves_room_for_mail() {
+    let rig = Rig::new();
+    let disk = rig.path("disk");
+    fs::create_dir(&disk).unwrap();
+    rig.configure(&format!(
+        "[global]\nqueuepath : {0}/queue\n[receiver]\nsessionlog : {0}/sessions.json\n\
+         mindiskfree : 1000000\n",
+        disk.display()
+    ));
+    let mut command = own_mounts();
+    let script = format!(
+        "mount -t tmpfs -o size=6m tmpfs {} && exec {} --config {}",
+        disk.display(),
+        binary("shiva-receiver").display(),
+        rig.path("shiva.conf").display()
+    );
+    command.args(["sh", "-c", &script]);
+    let receiver = rig.receiver_with(command);
+    let inside = PathBuf::from(format!("/proc/{}/root", receiver.0.id()))
+        .join(disk.strip_prefix("/").unwrap());
+    let mut client = rig.client();
+    // A byte of each of these is six in the log.
+    let long = "\u{1}".repeat(2000);
+    for _ in 0..600 {
+        assert!(client.say(&format!("NOOP {long}")).starts_with("250 "));
+    }
+    let recorded = || fs::metadata(inside.join("sessions.json")).unwrap().len();
+    assert!(recorded() > 1_000_000);
+    let reply = client.mail("a@b", "c@d", b"Subject: x\r\n").unwrap();
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert!(recorded() < 5_000_000);
+}
+
+#[test]
 fn an_attachment_that_finds_no_room_is_waited_for_and_never_cut() {
     let rig = Rig::new();
     let content = "0123456789abcdef".repeat(20_000);

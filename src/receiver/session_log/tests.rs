@@ -150,7 +150,7 @@ fn nothing_is_lost_when_the_file_is_moved_away() {
     let scratch = tempfile::tempdir().unwrap();
     let (file, moved) = (scratch.path().join("log"), scratch.path().join("log.1"));
     fs::write(&file, "").unwrap();
-    let (log, thread) = SessionLog::open(file.clone(), "rig").unwrap();
+    let (log, thread) = SessionLog::open(file.clone(), "rig", 0).unwrap();
     record(&log, 0..1000);
     fs::rename(&file, &moved).unwrap();
     log.reopen();
@@ -165,7 +165,7 @@ fn nothing_is_lost_when_the_file_is_moved_away() {
 fn the_old_file_is_written_while_no_new_one_can_be_opened() {
     let scratch = tempfile::tempdir().unwrap();
     let (file, moved) = (scratch.path().join("log"), scratch.path().join("log.1"));
-    let (log, thread) = SessionLog::open(file.clone(), "rig").unwrap();
+    let (log, thread) = SessionLog::open(file.clone(), "rig", 0).unwrap();
     fs::rename(&file, &moved).unwrap();
     fs::create_dir(&file).unwrap();
     log.reopen();
@@ -177,7 +177,7 @@ fn the_old_file_is_written_while_no_new_one_can_be_opened() {
 
 #[test]
 fn a_pipe_is_no_log() {
-    let error = SessionLog::open("/dev/null".into(), "rig").unwrap_err();
+    let error = SessionLog::open("/dev/null".into(), "rig", 0).unwrap_err();
     assert_eq!(error.to_string(), "it is not a regular file");
 }
 
@@ -194,7 +194,7 @@ fn what_finds_no_room_is_counted_and_told() {
 
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("log");
-    let (log, thread) = SessionLog::open(file.clone(), "rig").unwrap();
+    let (log, thread) = SessionLog::open(file.clone(), "rig", 0).unwrap();
     log.0.as_ref().unwrap().backlog.lose(5);
     record(&log, 0..1);
     assert_eq!((log.take_lost(), log.take_lost()), (5, 0));
