@@ -6,6 +6,8 @@
 //! a full disk, the end of the service, too many clients and a login that succeeds.
 //! Those are from the strings in its program.
 
+use std::net::IpAddr;
+
 use super::{Chunking, Context, Face, Habits, echo, mechanisms, put, put_lines};
 use crate::smtp::MessageId;
 use crate::smtp::answer::{Answer, Initial};
@@ -106,8 +108,19 @@ fn hello(context: &Context<'_>) -> String {
         true => "pleased to meet you",
         false => "accepting invalid domain name",
     };
-    let (host, address) = (&context.profile.hostname, context.client.address);
+    let (host, address) = (&context.profile.hostname, address(context));
     format!("{host} Hello [{address}], {meeting}")
+}
+
+/// The client's address, of IPv6 with its name and with all its zeros.
+fn address(context: &Context<'_>) -> String {
+    match context.client.address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let groups = address.segments().map(|group| format!("{group:x}"));
+            format!("IPv6:{}", groups.join(":"))
+        }
+    }
 }
 
 /// Year, month, day, hour, minute and second, each one digit in base 60, two digits of a sequence,
@@ -175,7 +188,7 @@ fn unsupported(parameter: &[u8]) -> String {
 }
 
 fn words(answer: &Answer<'_>, context: &Context<'_>) -> String {
-    let (host, address) = (&context.profile.hostname, context.client.address);
+    let (host, address) = (&context.profile.hostname, address(context));
     let limit = context.profile.max_message_size;
     match *answer {
         Answer::Greeting => {
@@ -320,7 +333,36 @@ fn constant(answer: &Answer<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::{Client, Profile};
     use crate::timestamp::Timestamp;
+
+    #[test]
+    fn addresses_of_both_families_are_as_sendmail_writes_them() {
+        let profile = Profile {
+            hostname: "mx".into(),
+            ..Profile::default()
+        };
+        for (address, written) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::1", "IPv6:0:0:0:0:0:0:0:1"),
+            ("2001:db8::ab", "IPv6:2001:db8:0:0:0:0:0:ab"),
+        ] {
+            let client = Client {
+                address: address.parse().unwrap(),
+                connected_at: Timestamp::from_seconds(0, 0),
+                nonce: 0,
+            };
+            let context = Context {
+                profile: &profile,
+                client: &client,
+                helo: "x",
+                extended: false,
+                encrypted: false,
+            };
+            let expected = format!("250 mx Hello [{written}], pleased to meet you");
+            assert_eq!(words(&Answer::Helo, &context), expected);
+        }
+    }
 
     #[test]
     fn queue_ids_are_as_sendmail_makes_them() {
