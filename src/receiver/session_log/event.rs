@@ -223,8 +223,8 @@ impl Handshake<'_> {
 
 #[derive(Serialize)]
 struct Received<'a> {
-    mail_from: &'a str,
-    rcpt_to: &'a [String],
+    mail_from: Text<'a>,
+    rcpt_to: Vec<Text<'a>>,
     rcpt_count: usize,
     size: u64,
     outcome: &'static str,
@@ -241,8 +241,8 @@ impl<'a> Received<'a> {
             Outcome::TooBig => ("too_big", None),
         };
         Received {
-            mail_from: &mail.mail_from,
-            rcpt_to: &mail.rcpt_to,
+            mail_from: Text(mail.mail_from.as_bytes()),
+            rcpt_to: mail.rcpt_to.iter().map(|to| Text(to.as_bytes())).collect(),
             rcpt_count: mail.rcpt_count,
             size: mail.size,
             outcome,

@@ -120,6 +120,15 @@ fn a_value_is_bounded() {
     let line = own(&Event::Command(&[0xff; 12_000]), "shiva.command");
     let expected = format!(r#""input":"{}\u2026""#, r"\\xff".repeat(4096));
     assert_eq!(line, expected);
+    let mail = Mail {
+        mail_from: "a".repeat(6000),
+        rcpt_to: vec!["b".repeat(6000)],
+        ..Mail::default()
+    };
+    let line = own(&Event::Mail(&mail, Outcome::Full), "shiva.mail.received");
+    let (a, b) = ("a".repeat(4096), "b".repeat(4096));
+    let expected = format!(r#""mail_from":"{a}\u2026","rcpt_to":["{b}\u2026"],"#);
+    assert!(line.starts_with(&expected), "{line}");
 }
 
 fn lines(file: &Path) -> Vec<serde_json::Value> {
