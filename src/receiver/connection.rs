@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -89,13 +88,6 @@ struct Message {
     mail: Mail,
 }
 
-impl Message {
-    /// Bytes of memory that it holds.
-    fn held(&self) -> usize {
-        self.mail.held() + self.incoming.as_ref().map_or(0, Incoming::held)
-    }
-}
-
 /// However it ends, cut off at a stop, too.
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
@@ -121,9 +113,9 @@ impl Connection<'_> {
             if let Doing::Message(bytes) = &mut self.doing {
                 *bytes += read as u64;
             }
-            let (limits, held) = (&self.settings.limits, self.guest.memory());
-            self.session
-                .set_shortage(self.shared.shortage(limits, held));
+            let held = self.guest.memory();
+            let shortage = self.shared.shortage(&self.settings.limits, held);
+            self.session.set_shortage(shortage);
             if !self.take(buffer.get(..read).unwrap_or_default()).await? {
                 return self.write_replies().await;
             }
@@ -152,7 +144,7 @@ impl Connection<'_> {
                     self.session.finish(outcome);
                 }
                 Step::StartTls => {
-                    self.message = None;
+                    self.discard();
                     self.write_replies().await?;
                     return Ok(self.handshake().await);
                 }
@@ -195,14 +187,15 @@ impl Connection<'_> {
 
     /// Between two reads: what the client is at, what the session holds, which limits it met.
     fn take_stock(&mut self) {
-        if !self.session.output().is_empty() {
-            // Being greeted is no progress, and one more chunk of a message is no more time for it.
-            if self.message.is_none() && self.totals.commands > 0 {
-                self.progress = Instant::now();
-                self.doing = Doing::Command;
-            }
+        let is_answered = self.totals.commands > 0 && !self.session.output().is_empty();
+        // Being greeted is no progress, and one more chunk of a message is no more time for it.
+        if is_answered && self.message.is_none() {
+            self.progress = Instant::now();
+            self.doing = Doing::Command;
         }
-        let message = self.message.as_ref().map_or(0, Message::held);
+        let message = self.message.as_ref().map_or(0, |message| {
+            message.mail.held() + message.incoming.as_ref().map_or(0, Incoming::held)
+        });
         self.guest
             .holds(self.session.held() + message + self.encrypted);
         let met = std::mem::take(self.session.met());
@@ -230,8 +223,7 @@ impl Connection<'_> {
         let mut stopping = self.shared.stopping.clone();
         let limits = &self.settings.limits;
         let patience = limits.patience(self.doing, self.progress.elapsed());
-        // The timer is not asked while there is something to read: who never pauses would have all
-        // the time in the world.
+        // The timer below is asked only where there is nothing to read.
         if patience.is_zero() {
             return self.time_is_up();
         }
@@ -265,13 +257,11 @@ impl Connection<'_> {
             return Ok(());
         }
         let replies = std::mem::take(output);
-        match timeout(WRITE, self.stream.write_all(&replies)).await {
-            Ok(written) => written,
-            Err(_) => {
-                self.shared.counters.timed_out();
-                Err(ErrorKind::TimedOut.into())
-            }
-        }
+        let written = timeout(WRITE, self.stream.write_all(&replies)).await;
+        written.unwrap_or_else(|_| {
+            self.shared.counters.timed_out();
+            Err(ErrorKind::TimedOut.into())
+        })
     }
 
     async fn begin(&mut self, transaction: Transaction) {
@@ -334,7 +324,7 @@ impl Connection<'_> {
     fn discard(&mut self) {
         let incoming = self.message.take().and_then(|message| message.incoming);
         if let Some(incoming) = incoming.filter(Incoming::is_in_file)
-            && let Ok(runtime) = runtime::Handle::try_current()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // Not done at a stop, it is done where it is dropped.
             drop(runtime.spawn_blocking(move || drop(incoming)));
