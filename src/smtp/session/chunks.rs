@@ -55,7 +55,8 @@ impl Session {
         };
         let refusal = self.refusal(how, size, last);
         let taken = refusal.is_none();
-        self.commands += u32::from(!taken || size < SMALL);
+        let is_lost = !taken || self.chunks.as_ref().is_some_and(|chunks| chunks.over);
+        self.commands += u32::from(is_lost || size < SMALL);
         self.phase = Phase::Chunk(Chunk {
             size,
             left: size,

@@ -295,3 +295,30 @@ proptest! {
         prop_assert_eq!(drive(personality, &stream, &sizes), whole);
     }
 }
+
+#[test]
+fn chunks_of_a_message_that_is_too_big_come_to_an_end() {
+    for (_, personality) in Personality::NAMED {
+        let mut session = session(100, 10);
+        let profile = Arc::make_mut(&mut session.profile);
+        profile.personality = personality;
+        profile.limits.commands = 50;
+        session.face = personality.face();
+        say(
+            &mut session,
+            b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
+        );
+        let chunk = [&b"BDAT 2000\r\n"[..], &[b'x'; 2000]].concat();
+        let mut is_over = || {
+            let mut input = &chunk[..];
+            loop {
+                match session.step(input) {
+                    (_, Step::Close) => return true,
+                    (_, Step::Read) => return false,
+                    (used, _) => input = &input[used..],
+                }
+            }
+        };
+        assert!((0..200).any(|_| is_over()), "{personality:?}");
+    }
+}
