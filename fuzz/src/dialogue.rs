@@ -275,6 +275,7 @@ impl Shell<'_> {
                 && match &attempt.secret {
                     Secret::Password(password) => *password == pair.password,
                     Secret::Digest { .. } => true,
+                    Secret::Raw(_) | Secret::Unsent => false,
                 }
         };
         if attempt.accepted {

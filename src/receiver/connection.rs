@@ -22,7 +22,7 @@ use super::tls;
 use crate::envelope::Envelope;
 use crate::queue::spool::{Handle, SpoolError};
 use crate::queue::{Incoming, Ticket};
-use crate::smtp::{MessageId, Met, Outcome, Session, Step, Transaction};
+use crate::smtp::{Attempt, MessageId, Met, Outcome, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
 /// How long a client may take to read a reply.
@@ -92,6 +92,9 @@ struct Message {
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
         self.discard();
+        if let Some(attempt) = self.session.broken_off() {
+            self.attempt(&attempt);
+        }
         self.record(&Event::Closed(Closed {
             duration: self.began.elapsed(),
             ..self.totals
@@ -130,11 +133,7 @@ impl Connection<'_> {
             self.hear();
             match step {
                 Step::Read => return Ok(true),
-                Step::Attempt(attempt) => {
-                    self.totals.logins += 1;
-                    self.shared.counters.login(attempt.accepted);
-                    self.record(&Event::Login(&attempt));
-                }
+                Step::Attempt(attempt) => self.attempt(&attempt),
                 Step::Begin(transaction) => self.begin(transaction).await,
                 Step::Content(bytes) => self.content(bytes).await,
                 Step::Abandon => self.abandon(),
@@ -202,6 +201,12 @@ impl Connection<'_> {
         if met != Met::default() {
             self.shared.counters.met(met);
         }
+    }
+
+    fn attempt(&mut self, attempt: &Attempt) {
+        self.totals.logins += 1;
+        self.shared.counters.login(attempt.accepted);
+        self.record(&Event::Login(attempt));
     }
 
     fn record(&self, event: &Event<'_>) {

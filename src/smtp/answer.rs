@@ -79,6 +79,8 @@ pub(super) enum Answer<'a> {
     OnlyReset,
     /// ETRN; the domain.
     EtrnRefused(&'a [u8]),
+    /// ETRN within a transaction.
+    EtrnInMail,
     /// ETRN without a domain.
     EtrnSyntax,
     /// STARTTLS, which is not offered.

@@ -6,8 +6,9 @@
 //! is shorter than the longest response.
 //!
 //! Names and passwords are bytes and are compared as they were sent. A response that says less
-//! than its mechanism asks for (PLAIN without its NULs) is an attempt all the same, and refused:
-//! what was tried is what a honeypot wants to know.
+//! than its mechanism asks for (PLAIN without its NULs, a password that is not in base64, a name and
+//! then nothing) is an attempt all the same, and refused: what was tried is what a honeypot wants to
+//! know.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -130,6 +131,10 @@ pub enum Secret {
         /// What came back.
         digest: Vec<u8>,
     },
+    /// A response that was to be in base64 and is not, as it was sent.
+    Raw(Vec<u8>),
+    /// Nothing: the client gave up after its name.
+    Unsent,
 }
 
 impl Secret {
@@ -139,6 +144,7 @@ impl Secret {
             Secret::Digest { challenge, digest } => {
                 cram_md5(password, challenge).as_bytes() == digest
             }
+            Secret::Raw(_) | Secret::Unsent => false,
         }
     }
 }
@@ -165,8 +171,8 @@ pub(super) enum Turn {
     Ask(Exchange, String),
     /// All is said.
     Tried(Attempt),
-    /// The response is not base64.
-    NotBase64,
+    /// The response is not base64, and the attempt has failed.
+    NotBase64(Attempt),
 }
 
 /// An attempt under way.
@@ -195,7 +201,7 @@ impl Exchange {
     /// Takes a response; `=` as an initial response is the empty one (RFC 4954 §4).
     pub(super) fn respond(self, response: &[u8], auth: &Auth) -> Turn {
         let Ok(response) = BASE64.decode(response) else {
-            return Turn::NotBase64;
+            return Turn::NotBase64(self.failed(Secret::Raw(response.to_vec())));
         };
         let tried = |mechanism, user: &[u8], acting_for: &[u8], secret, complete| {
             Turn::Tried(Attempt {
@@ -238,6 +244,30 @@ impl Exchange {
                 let secret = Secret::Digest { challenge, digest };
                 tried(Mechanism::CramMd5, user, &[], secret, complete)
             }
+        }
+    }
+}
+
+impl Exchange {
+    /// The attempt that it is when the client gives up now; none before it has said a name.
+    pub(super) fn given_up(self) -> Option<Attempt> {
+        let is_named = matches!(self, Exchange::LoginPassword { .. });
+        is_named.then(|| self.failed(Secret::Unsent))
+    }
+
+    fn failed(self, secret: Secret) -> Attempt {
+        let (mechanism, user) = match self {
+            Exchange::Plain => (Mechanism::Plain, Vec::new()),
+            Exchange::LoginUser => (Mechanism::Login, Vec::new()),
+            Exchange::LoginPassword { user } => (Mechanism::Login, user),
+            Exchange::CramMd5 { .. } => (Mechanism::CramMd5, Vec::new()),
+        };
+        Attempt {
+            mechanism,
+            user,
+            acting_for: Vec::new(),
+            secret,
+            accepted: false,
         }
     }
 }
@@ -356,7 +386,11 @@ mod tests {
             "!!!", "=", "Ym9", "Ym9i=", "Ym 9i", "Ym9i ", "Y=9i", "Ym9i\0", "\u{e9}",
         ] {
             let turn = Exchange::LoginUser.respond(wrong.as_bytes(), &listed());
-            assert_eq!(turn, Turn::NotBase64, "{wrong:?}");
+            let Turn::NotBase64(attempt) = turn else {
+                panic!("{turn:?}");
+            };
+            assert_eq!(attempt.secret, Secret::Raw(wrong.into()));
+            assert!(!attempt.accepted);
         }
         for (right, user) in [("", ""), ("Ym9i", "bob"), ("Yg==", "b"), ("Yh==", "b")] {
             let user = user.into();

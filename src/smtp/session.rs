@@ -25,6 +25,7 @@ use super::limits::{Met, Shortage};
 use super::line::{Line, LineBuffer};
 use super::personality::{Context, Face};
 use super::{Client, Outcome, Profile, Step, Transaction};
+use authentication::give_up;
 use chunks::{Chunk, Chunks};
 
 /// Commands without a DATA between them after which a session is closed, unless
@@ -65,8 +66,8 @@ enum Verdict<'l> {
     Forgotten(Step<'static>),
     /// The connection is to be closed after this reply.
     HangUp(Answer<'l>),
-    /// Somebody has tried to log in.
-    Tried(Attempt),
+    /// Somebody has tried to log in, and is told this.
+    Tried(Attempt, Answer<'l>),
     StartTls,
     Begin(Transaction),
 }
@@ -87,6 +88,8 @@ pub struct Session {
     user: Option<String>,
     /// The version of TLS, if there is TLS.
     tls: Option<String>,
+    /// A login that was broken off by the end of the session.
+    given_up: Option<Attempt>,
     /// Challenges sent.
     challenges: u64,
     /// The envelope so far, from an accepted MAIL to DATA.
@@ -118,6 +121,7 @@ impl Session {
             extended: false,
             user: None,
             tls: None,
+            given_up: None,
             challenges: 0,
             envelope: None,
             chunks: None,
@@ -218,7 +222,7 @@ impl Session {
                 Phase::Chunk(_) if self.chunks.is_some() => Answer::DataTimeout(&sender),
                 _ => Answer::Timeout,
             });
-            self.phase = Phase::Closed;
+            self.close();
         }
     }
 
@@ -228,7 +232,7 @@ impl Session {
     pub fn shutdown(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
             self.say(&Answer::Shutdown);
-            self.phase = Phase::Closed;
+            self.close();
         }
     }
 
@@ -262,7 +266,7 @@ impl Session {
                 self.met.lines += 1;
                 let reads = self.face.habits().reads_beginnings;
                 let verdict = match mem::replace(&mut self.phase, Phase::Commands) {
-                    Phase::Login(_) => refuse(Answer::ResponseTooLong),
+                    Phase::Login(exchange) => give_up(exchange, Answer::ResponseTooLong),
                     _ => {
                         self.hear(beginning);
                         match reads {
@@ -347,8 +351,8 @@ impl Session {
                     return None;
                 }
             }
-            Verdict::Tried(attempt) => {
-                self.answer_attempt(&attempt);
+            Verdict::Tried(attempt, answer) => {
+                self.answer_attempt(&attempt, &answer);
                 self.bound_commands();
                 return Some(Step::Attempt(attempt));
             }
@@ -373,7 +377,9 @@ impl Session {
     }
 
     fn close(&mut self) {
-        self.phase = Phase::Closed;
+        if let Phase::Login(exchange) = mem::replace(&mut self.phase, Phase::Closed) {
+            self.given_up = exchange.given_up();
+        }
     }
 
     /// Puts an answer into the output.

@@ -192,8 +192,14 @@ fn login(attempt: &Attempt) -> String {
     let secret = match &attempt.secret {
         Secret::Password(password) => escape(password),
         Secret::Digest { digest, .. } => escape(digest),
+        Secret::Raw(response) => escape(response),
+        Secret::Unsent => "-".into(),
     };
-    let (name, user) = (attempt.mechanism.name(), escape(&attempt.user));
+    let name = attempt.mechanism.name();
+    let user = match attempt.user.len() {
+        0..=300 => escape(&attempt.user),
+        many => format!("({many} bytes)"),
+    };
     let fate = if attempt.accepted {
         "accepted"
     } else {

@@ -177,24 +177,33 @@ struct Login<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     acting_for: Option<Text<'a>>,
 }
 
 impl Login<'_> {
     fn of(attempt: &Attempt) -> Login<'_> {
-        let (password, challenge, digest) = match &attempt.secret {
-            Secret::Password(password) => (Some(Text(password)), None, None),
-            Secret::Digest { challenge, digest } => (None, Some(&**challenge), Some(Text(digest))),
-        };
         let acting_for = &attempt.acting_for;
-        Login {
+        let mut login = Login {
             mechanism: attempt.mechanism.name(),
             username: Text(&attempt.user),
-            password,
-            challenge,
-            digest,
+            password: None,
+            challenge: None,
+            digest: None,
+            response: None,
             acting_for: (!acting_for.is_empty()).then_some(Text(acting_for)),
+        };
+        match &attempt.secret {
+            Secret::Password(password) => login.password = Some(Text(password)),
+            Secret::Digest { challenge, digest } => {
+                login.challenge = Some(challenge);
+                login.digest = Some(Text(digest));
+            }
+            Secret::Raw(response) => login.response = Some(Text(response)),
+            Secret::Unsent => {}
         }
+        login
     }
 }
 

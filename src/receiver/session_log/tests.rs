@@ -96,6 +96,13 @@ fn a_login_says_what_was_tried() {
     };
     let said = r#""mechanism":"CRAM-MD5","username":"Bob","challenge":"<1@x>","digest":"00ff""#;
     assert_eq!(own(&Event::Login(&attempt), "shiva.login.failed"), said);
+    attempt.mechanism = Mechanism::Login;
+    attempt.secret = Secret::Raw(b"hunter2\xff".to_vec());
+    let said = r#""mechanism":"LOGIN","username":"Bob","response":"hunter2\\xff""#;
+    assert_eq!(own(&Event::Login(&attempt), "shiva.login.failed"), said);
+    attempt.secret = Secret::Unsent;
+    let said = r#""mechanism":"LOGIN","username":"Bob""#;
+    assert_eq!(own(&Event::Login(&attempt), "shiva.login.failed"), said);
 }
 
 #[test]

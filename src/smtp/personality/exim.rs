@@ -71,6 +71,7 @@ impl Face for Exim {
             auth_after_ehlo: true,
             login_before_transaction: true,
             passes_over_early_response: false,
+            etrn_outside_mail: true,
             chunking: Chunking::HearOut,
             reads_beginnings: false,
             wants_utf8: false,

@@ -105,6 +105,8 @@ pub(super) struct Habits {
     /// A response that comes with AUTH CRAM-MD5, where there is nothing to respond to yet, is
     /// passed over and not refused.
     pub passes_over_early_response: bool,
+    /// ETRN may not stand within a transaction.
+    pub etrn_outside_mail: bool,
     /// Whether BDAT is offered, and how it is taken.
     pub chunking: Chunking,
     /// Of a line that is too long the beginning is read.

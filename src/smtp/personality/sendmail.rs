@@ -39,6 +39,7 @@ impl Face for Sendmail {
             auth_after_ehlo: false,
             login_before_transaction: true,
             passes_over_early_response: false,
+            etrn_outside_mail: false,
             chunking: Chunking::No,
             reads_beginnings: false,
             wants_utf8: false,
@@ -289,6 +290,7 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         | Answer::NotUtf8
         | Answer::BadSize(_)
         | Answer::BdatRefused
+        | Answer::EtrnInMail
         | Answer::ChunkOk(_)
         | Answer::ChunkSyntax
         | Answer::EmptyChunk

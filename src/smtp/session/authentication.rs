@@ -55,7 +55,7 @@ impl Session {
     pub(super) fn respond<'l>(&mut self, exchange: Exchange, line: &'l [u8]) -> Verdict<'l> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         match line.strip_suffix(b"\r").unwrap_or(line) {
-            b"*" => refuse(Answer::AuthCancelled),
+            b"*" => give_up(exchange, Answer::AuthCancelled),
             response => self.take(exchange, response, Initial::No),
         }
     }
@@ -68,8 +68,11 @@ impl Session {
     ) -> Verdict<'l> {
         match exchange.respond(response, &self.profile.auth) {
             Turn::Ask(exchange, asked) => self.ask(exchange, &asked),
-            Turn::Tried(attempt) => Verdict::Tried(attempt),
-            Turn::NotBase64 => refuse(Answer::NotBase64(response, initial)),
+            Turn::Tried(attempt) if attempt.accepted => Verdict::Tried(attempt, Answer::LoggedIn),
+            Turn::Tried(attempt) => Verdict::Tried(attempt, Answer::LoginFailed),
+            Turn::NotBase64(attempt) => {
+                Verdict::Tried(attempt, Answer::NotBase64(response, initial))
+            }
         }
     }
 
@@ -80,14 +83,20 @@ impl Session {
     }
 
     /// Answers an attempt. One that failed counts as an error, so that there is an end of guessing.
-    pub(super) fn answer_attempt(&mut self, attempt: &Attempt) {
+    pub(super) fn answer_attempt(&mut self, attempt: &Attempt, answer: &Answer<'_>) {
         if attempt.accepted {
             self.user = Some(path::text(&attempt.user));
-            self.say(&Answer::LoggedIn);
+            self.say(answer);
             return;
         }
-        let over = self.refuse(&Answer::LoginFailed);
+        let over = self.refuse(answer);
         self.count_error(over);
+    }
+
+    /// The connection has ended: the attempt to log in that was under way, if any.
+    pub fn broken_off(&mut self) -> Option<Attempt> {
+        self.close();
+        self.given_up.take()
     }
 
     /// A challenge that nobody has seen before and nobody can foresee (RFC 2195 §2).
@@ -103,5 +112,13 @@ impl Session {
             .fold(0, |number: u64, &byte| number << 8 | u64::from(byte));
         let seconds = self.client.connected_at.seconds();
         format!("<{random}.{seconds}@{}>", self.profile.hostname)
+    }
+}
+
+/// An attempt that the client, or we, gave up.
+pub(super) fn give_up(exchange: Exchange, answer: Answer<'_>) -> Verdict<'_> {
+    match exchange.given_up() {
+        Some(attempt) => Verdict::Tried(attempt, answer),
+        None => refuse(answer),
     }
 }

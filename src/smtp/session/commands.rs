@@ -52,6 +52,7 @@ impl Session {
             Verb::Starttls if !self.profile.tls => refuse(Answer::TlsRefused),
             Verb::Starttls => Verdict::StartTls,
             Verb::Bdat => self.bdat(command),
+            Verb::Etrn if habits.etrn_outside_mail && self.in_mail() => refuse(Answer::EtrnInMail),
             Verb::Etrn if bare => refuse(Answer::EtrnSyntax),
             Verb::Etrn => refuse(Answer::EtrnRefused(command.arguments)),
             Verb::Http | Verb::Foreign | Verb::Unknown if habits.wants_utf8 && !command.utf8 => {

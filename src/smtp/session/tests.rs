@@ -3,7 +3,7 @@
 mod login;
 
 use super::*;
-use crate::smtp::{Accept, MAX_LINE, MessageId, Personality};
+use crate::smtp::{Accept, MAX_LINE, MessageId, Personality, Secret};
 use crate::timestamp::Timestamp;
 use proptest::prelude::*;
 

@@ -113,6 +113,7 @@ fn constant(answer: &Answer<'_>) -> &'static str {
         Answer::Unverified(_) => "252 Administrative prohibition",
         Answer::VrfySyntax => "501 empty address",
         Answer::ExpnRefused => "550 Administrative prohibition",
+        Answer::EtrnInMail => "503 ETRN is not permitted inside a transaction",
         Answer::EtrnRefused(_) | Answer::EtrnSyntax => "458 Administrative prohibition",
 
         Answer::Arguments(_) => "501 unexpected argument data",

@@ -167,3 +167,36 @@ fn without_a_handshake_nothing_more_is_heard() {
     let (_, replies) = say(&mut implicit, b"EHLO x\r\n");
     assert!(!replies.contains("STARTTLS"), "{replies}");
 }
+
+#[test]
+fn a_login_that_is_given_up_after_its_name_is_told() {
+    let named = || {
+        let mut session = open_session();
+        say(&mut session, b"AUTH LOGIN\r\n");
+        say(&mut session, b"Ym9i\r\n");
+        session
+    };
+    let is_bob = |attempt: Option<Attempt>| {
+        let attempt = attempt.unwrap();
+        assert_eq!((&attempt.user[..], attempt.accepted), (&b"bob"[..], false));
+        assert_eq!(attempt.secret, Secret::Unsent);
+    };
+    let (Step::Attempt(attempt), replies) = say(&mut named(), b"*\r\n") else {
+        panic!("no attempt");
+    };
+    is_bob(Some(attempt));
+    assert!(replies.starts_with("501 5.7.0 "), "{replies}");
+    let mut session = named();
+    session.timeout();
+    is_bob(session.broken_off());
+    let mut session = named();
+    is_bob(session.broken_off());
+    assert_eq!(session.broken_off(), None);
+    // Nothing was said yet, or all.
+    let mut session = open_session();
+    say(&mut session, b"AUTH LOGIN\r\n");
+    assert_eq!(session.broken_off(), None);
+    let mut session = named();
+    say(&mut session, b"Ym9i\r\n");
+    assert_eq!(session.broken_off(), None);
+}
