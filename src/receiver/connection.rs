@@ -1,27 +1,26 @@
 //! One connection: the socket around an SMTP session.
 //!
 //! Reads bytes, lets [`Session`] decide, and does what it says. Replies are written when the
-//! session wants input, so that those to pipelined commands go together. A message's bytes go to
-//! an [`Incoming`] and never stay here; 250 is sent when the spool says that it is durable.
+//! session wants input, so that those to pipelined commands go together. A message's bytes go to a
+//! [`Message`] and never stay here; 250 is sent when the spool says that it is durable.
 
 use std::io::{self, Error, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::guests::Guest;
 use super::limits::Doing;
+use super::message::Message;
 use super::party::{Party, Protocol};
 use super::session_log::{self, Closed, Event, Mail};
 use super::shared::{Settings, Shared};
 use super::stream::Stream;
 use super::tls;
-use crate::envelope::Envelope;
-use crate::queue::spool::{Handle, SpoolError};
-use crate::queue::{Incoming, Ticket};
+use crate::queue::Ticket;
 use crate::smtp::{Attempt, MessageId, Met, Outcome, Session, Step, Transaction};
 use crate::timestamp::Timestamp;
 
@@ -82,16 +81,9 @@ struct Connection<'a> {
     progress: Instant,
 }
 
-/// A message that is coming in.
-struct Message {
-    incoming: Option<Incoming>,
-    mail: Mail,
-}
-
 /// However it ends, cut off at a stop, too.
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        self.discard();
         if let Some(attempt) = self.session.broken_off() {
             self.attempt(&attempt);
         }
@@ -137,13 +129,13 @@ impl Connection<'_> {
                 Step::Begin(transaction) => self.begin(transaction).await,
                 Step::Content(bytes) => self.content(bytes).await,
                 Step::Abandon => self.abandon(),
-                Step::Reset => self.discard(),
+                Step::Reset => self.message = None,
                 Step::End => {
                     let outcome = self.commit().await;
                     self.session.finish(outcome);
                 }
                 Step::StartTls => {
-                    self.discard();
+                    self.message = None;
                     self.write_replies().await?;
                     return Ok(self.handshake().await);
                 }
@@ -192,9 +184,7 @@ impl Connection<'_> {
             self.progress = Instant::now();
             self.doing = Doing::Command;
         }
-        let message = self.message.as_ref().map_or(0, |message| {
-            message.mail.held() + message.incoming.as_ref().map_or(0, Incoming::held)
-        });
+        let message = self.message.as_ref().map_or(0, Message::held);
         self.guest
             .holds(self.session.held() + message + self.encrypted);
         let met = std::mem::take(self.session.met());
@@ -272,100 +262,49 @@ impl Connection<'_> {
     async fn begin(&mut self, transaction: Transaction) {
         let now = Timestamp::now();
         let mail = Mail::of(&transaction);
-        let mut incoming = self.shared.spool.incoming(now);
-        // Thousands of recipients wait on the disk for what follows.
-        let is_full = incoming.push(&self.envelope(transaction, now).header_line());
-        let incoming = match is_full {
-            true => flushed(incoming).await,
-            false => Some(incoming),
-        };
-        self.message = Some(Message { incoming, mail });
+        let envelope = self.party.envelope(&self.shared.sensor, transaction, now);
+        let incoming = self.shared.spool.incoming(now);
+        self.message = Some(Message::begin(incoming, &envelope, mail).await);
         self.progress = Instant::now();
         self.doing = Doing::Message(0);
     }
 
-    fn envelope(&self, transaction: Transaction, received_at: Timestamp) -> Envelope {
-        Envelope {
-            session: self.party.session.clone(),
-            received_at,
-            sensor: self.shared.sensor.clone(),
-            src_ip: self.party.src.ip(),
-            src_port: self.party.src.port(),
-            dst_ip: self.party.dst.ip(),
-            dst_port: self.party.dst.port(),
-            helo: transaction.helo,
-            mail_from: transaction.mail_from,
-            rcpt_to: transaction.rcpt_to,
-            user: transaction.user,
-            tls: transaction.tls,
-            imported: false,
-        }
-    }
-
     async fn content(&mut self, bytes: &[u8]) {
-        let Some(message) = &mut self.message else {
-            return;
-        };
-        message.mail.size += bytes.len() as u64;
-        if let Some(mut incoming) = message.incoming.take() {
-            let memory = self.guest.memory();
-            if incoming.push(bytes) || self.settings.limits.is_memory_full(memory) {
-                message.incoming = flushed(incoming).await;
-            } else {
-                message.incoming = Some(incoming);
-            }
+        let is_memory_full = self.settings.limits.is_memory_full(self.guest.memory());
+        if let Some(message) = &mut self.message {
+            message.content(bytes, is_memory_full).await;
         }
     }
 
     /// The message is too big: nothing of it stays.
     fn abandon(&mut self) {
-        if let Some(message) = &self.message {
+        if let Some(message) = self.message.take() {
             self.record(&Event::Mail(&message.mail, session_log::Outcome::TooBig));
         }
-        self.discard();
     }
 
-    /// Gives up what there is of a message; its file goes on a thread that may wait for the disk.
-    fn discard(&mut self) {
-        let incoming = self.message.take().and_then(|message| message.incoming);
-        if let Some(incoming) = incoming.filter(Incoming::is_in_file)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            // Not done at a stop, it is done where it is dropped.
-            drop(runtime.spawn_blocking(move || drop(incoming)));
-        }
-    }
-
-    /// Hands the message to the spool and waits until it is durable.
+    /// Waits until the message is durable.
     async fn commit(&mut self) -> Outcome {
-        let Some(Message { incoming, mail }) = self.message.take() else {
+        let Some(mut message) = self.message.take() else {
             return Outcome::Failed;
         };
-        let answer = match incoming {
-            Some(incoming) => durable(&self.shared.spool, incoming).await,
-            None => None,
-        };
-        match answer {
+        let (outcome, told) = match message.commit(&self.shared.spool).await {
             Some(Ok(Ticket { at, number })) => {
                 self.totals.messages += 1;
-                self.shared.counters.kept(mail.size);
+                self.shared.counters.kept(message.mail.size);
                 let id = MessageId { at, number };
                 let queue_id = self.settings.profile.personality.queue_id(&id);
-                self.record(&Event::Mail(&mail, session_log::Outcome::Kept(&queue_id)));
-                Outcome::Kept(id)
+                let told = session_log::Outcome::Kept(&queue_id);
+                self.record(&Event::Mail(&message.mail, told));
+                return Outcome::Kept(id);
             }
-            Some(Err(_)) => {
-                // Whatever the file system refuses may succeed later: 452 (promise 1).
-                self.shared.counters.not_kept();
-                self.record(&Event::Mail(&mail, session_log::Outcome::Full));
-                Outcome::Full
-            }
-            None => {
-                self.shared.counters.not_kept();
-                self.record(&Event::Mail(&mail, session_log::Outcome::Failed));
-                Outcome::Failed
-            }
-        }
+            // Whatever the file system refuses may succeed later: 452 (promise 1).
+            Some(Err(_)) => (Outcome::Full, session_log::Outcome::Full),
+            None => (Outcome::Failed, session_log::Outcome::Failed),
+        };
+        self.shared.counters.not_kept();
+        self.record(&Event::Mail(&message.mail, told));
+        outcome
     }
 }
 
@@ -375,22 +314,6 @@ async fn give_up(limit: Duration, mut stopping: watch::Receiver<bool>) -> Error 
         Ok(_) => Error::other("the receiver stops"),
         Err(_) => ErrorKind::TimedOut.into(),
     }
-}
-
-/// Writes a message's full buffer out, on a thread that may wait for the disk.
-async fn flushed(mut incoming: Incoming) -> Option<Incoming> {
-    let flush = move || {
-        incoming.flush();
-        incoming
-    };
-    tokio::task::spawn_blocking(flush).await.ok()
-}
-
-/// What became of a message that was handed to the spool; nothing when it never answers.
-async fn durable(spool: &Handle, incoming: Incoming) -> Option<Result<Ticket, SpoolError>> {
-    let (answer, answered) = oneshot::channel();
-    spool.commit(incoming, Box::new(move |result| drop(answer.send(result))));
-    answered.await.ok()
 }
 
 /// What came of waiting for input.

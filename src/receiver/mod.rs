@@ -17,6 +17,7 @@ mod guests;
 mod ja4;
 mod limits;
 mod listen;
+mod message;
 mod party;
 mod session_log;
 mod shared;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::smtp::Client;
+use crate::envelope::Envelope;
+use crate::smtp::{Client, Transaction};
 use crate::timestamp::Timestamp;
 
 /// The two ends of a connection, and the session's name.
@@ -60,6 +61,30 @@ impl Party {
             address: self.src.ip(),
             connected_at: self.connected_at,
             nonce: nonce(),
+        }
+    }
+
+    /// The envelope of a message that this sensor has begun to receive.
+    pub fn envelope(
+        &self,
+        sensor: &str,
+        transaction: Transaction,
+        received_at: Timestamp,
+    ) -> Envelope {
+        Envelope {
+            session: self.session.clone(),
+            received_at,
+            sensor: sensor.to_owned(),
+            src_ip: self.src.ip(),
+            src_port: self.src.port(),
+            dst_ip: self.dst.ip(),
+            dst_port: self.dst.port(),
+            helo: transaction.helo,
+            mail_from: transaction.mail_from,
+            rcpt_to: transaction.rcpt_to,
+            user: transaction.user,
+            tls: transaction.tls,
+            imported: false,
         }
     }
 }
