@@ -2,8 +2,8 @@
 //!
 //! A sample is the queue file itself under a second name where the file is our own user's, else a
 //! copy: who owns a file can keep it open and change it later. Attachments and inline parts are
-//! stored once per content, under a name made of their SHA-256; no name of a file here comes from a stranger. An undeliverable message is copied
-//! byte for byte, with the reason in a file beside it.
+//! stored once per content, under a name made of their SHA-256; no name of a file here comes from a
+//! stranger. An undeliverable message is copied byte for byte, with the reason in a file beside it.
 //!
 //! Nothing is durable until [`Archive::sync`] returned, and then everything is: copies are
 //! written under a temporary name, synced, renamed, and the directories synced, in this order,
@@ -28,12 +28,16 @@ use crate::queue::maildir::{FILE_MODE, KEPT, make_directory, named, open_regular
 /// From this many files on, one sync of the file system is cheaper than one of each file.
 const SYNC_TOGETHER: usize = 4;
 
+/// Most bytes of a queue name that an undeliverable message keeps: with its ending and the dot of a
+/// temporary name it is as long as a file's name may be. What it loses is what an old name said.
+const STEM_MAX: usize = 255 - ".".len() - ".reason".len();
+
 /// The directories that files are kept in, and what is not yet durable there.
 pub struct Archive {
-    rawspam: PathBuf,
-    attachment: PathBuf,
-    inline: PathBuf,
-    undeliverable: PathBuf,
+    rawspam: Root,
+    attachment: Root,
+    inline: Root,
+    undeliverable: Root,
     sent: Sent,
     /// Files written under a temporary name, by the name they get.
     copies: HashMap<PathBuf, PathBuf>,
@@ -43,31 +47,76 @@ pub struct Archive {
     directories: BTreeSet<PathBuf>,
 }
 
+/// A directory with all below it.
+struct Root {
+    path: PathBuf,
+    /// Open for as long as we write there: a sync of a file system tells what could not be written
+    /// since the descriptor was opened, and to one that is opened for it perhaps nothing, where
+    /// somebody else's sync was told before. The receiver syncs the same file system all the time.
+    directory: File,
+}
+
+impl Root {
+    /// Opens a directory, made when missing.
+    fn open(path: &Path) -> io::Result<Root> {
+        make_directory(path, KEPT)?;
+        // What a process that died has made here is durable from now on.
+        sync_directory(path)?;
+        let directory = File::open(path).map_err(|error| named(path, &error))?;
+        let path = path.to_owned();
+        Ok(Root { path, directory })
+    }
+
+    /// Syncs those of these paths that lie below: each, or where they are many all at once.
+    fn sync(
+        &mut self,
+        paths: &[&PathBuf],
+        each: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let within: Vec<_> = paths
+            .iter()
+            .filter(|path| path.starts_with(&self.path))
+            .collect();
+        if within.len() >= SYNC_TOGETHER && self.is_where_it_was()? {
+            let synced = rustix::fs::syncfs(&self.directory);
+            return synced.map_err(|error| named(&self.path, &error.into()));
+        }
+        within
+            .iter()
+            .try_for_each(|path| each(path).map_err(|error| named(path, &error)))
+    }
+
+    /// False, once, where there is another directory under the name now: on another disk, perhaps.
+    fn is_where_it_was(&mut self) -> io::Result<bool> {
+        let there = File::open(&self.path).map_err(|error| named(&self.path, &error))?;
+        let (ours, theirs) = (self.directory.metadata()?, there.metadata()?);
+        let same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+        if !same {
+            self.directory = there;
+        }
+        Ok(same)
+    }
+}
+
+/// The first `bytes` of a text, fewer where a character would be split.
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
 impl Archive {
     /// The archive of a configuration, its missing directories made.
     pub fn open(config: &Config) -> io::Result<Archive> {
         let paths = &config.analyzer;
-        let archive = Archive {
-            rawspam: paths.rawspampath.clone(),
-            attachment: paths.attachpath.clone(),
-            inline: paths.inlinepath.clone(),
-            undeliverable: paths.undeliverable_path.clone(),
+        Ok(Archive {
+            rawspam: Root::open(&paths.rawspampath)?,
+            attachment: Root::open(&paths.attachpath)?,
+            inline: Root::open(&paths.inlinepath)?,
+            undeliverable: Root::open(&paths.undeliverable_path)?,
             sent: Sent::new(&config.hpfeeds.spam_path, &config.hpfeeds.attach_path),
             copies: HashMap::new(),
             links: Vec::new(),
             directories: BTreeSet::new(),
-        };
-        for root in [
-            &archive.rawspam,
-            &archive.attachment,
-            &archive.inline,
-            &archive.undeliverable,
-        ] {
-            make_directory(root, KEPT)?;
-            // What a process that died has made here is durable from now on.
-            sync_directory(root)?;
-        }
-        Ok(archive)
+        })
     }
 
     /// Keeps the file of a record's first spam, as it was read; returns where.
@@ -78,7 +127,7 @@ impl Archive {
         file: &Path,
         content: &[u8],
     ) -> io::Result<PathBuf> {
-        let directory = self.shelf(&self.rawspam.clone(), id)?;
+        let directory = self.shelf(&self.rawspam.path.clone(), id)?;
         let target = directory.join(format!("{id}.{window}.eml"));
         if Archive::link(file, &target)? {
             self.linked(target.clone());
@@ -96,11 +145,11 @@ impl Archive {
             return Ok(sent);
         }
         let root = if inline {
-            self.inline.clone()
+            &self.inline
         } else {
-            self.attachment.clone()
+            &self.attachment
         };
-        let target = self.shelf(&root, sha256)?.join(sha256);
+        let target = self.shelf(&root.path.clone(), sha256)?.join(sha256);
         if target.exists() {
             // Perhaps named by a process that died before it synced the directory.
             self.directories.extend(target.parent().map(Path::to_owned));
@@ -118,14 +167,19 @@ impl Archive {
         reason: &str,
         envelope: Option<&Envelope>,
     ) -> io::Result<()> {
-        let target = self.undeliverable.join(format!("{name}.eml"));
+        let target = self.undeliverable(name, "eml");
         self.copy(&target, &[message])?;
         let mut text = format!("{reason}\n").into_bytes();
         if let Some(envelope) = envelope {
             text.extend_from_slice(&envelope.header_line());
         }
-        let beside = self.undeliverable.join(format!("{name}.reason"));
+        let beside = self.undeliverable(name, "reason");
         self.copy(&beside, &[&text])
+    }
+
+    fn undeliverable(&self, name: &QueueName, ending: &str) -> PathBuf {
+        let stem = cut(name.unique(), STEM_MAX);
+        self.undeliverable.path.join(format!("{stem}.{ending}"))
     }
 
     /// Sets a file aside that is not to be read: a hard link, or a copy made piece by piece. What
@@ -136,13 +190,13 @@ impl Archive {
         file: &Path,
         reason: &str,
     ) -> io::Result<()> {
-        let target = self.undeliverable.join(format!("{name}.eml"));
+        let target = self.undeliverable(name, "eml");
         if Archive::link(file, &target)? {
             self.linked(target);
         } else if let Ok(mut file) = open_regular(file) {
             self.write(&target, |copy| io::copy(&mut file, copy).map(drop))?;
         }
-        let beside = self.undeliverable.join(format!("{name}.reason"));
+        let beside = self.undeliverable(name, "reason");
         self.copy(&beside, &[reason.as_bytes(), b"\n"])
     }
 
@@ -151,47 +205,34 @@ impl Archive {
     /// the files are to be given up ([`Archive::forget`]) and written again.
     pub fn sync(&mut self) -> io::Result<()> {
         let written: Vec<&PathBuf> = self.copies.values().chain(&self.links).collect();
-        for root in [
-            &self.rawspam,
-            &self.attachment,
-            &self.inline,
-            &self.undeliverable,
-        ] {
-            let within: Vec<_> = written
-                .iter()
-                .filter(|path| path.starts_with(root))
-                .collect();
-            if within.len() >= SYNC_TOGETHER {
-                rustix::fs::syncfs(File::open(root)?)?;
-            } else {
-                within
-                    .iter()
-                    .try_for_each(|path| File::open(path).and_then(|file| file.sync_all()))?;
-            }
+        let roots = [
+            &mut self.rawspam,
+            &mut self.attachment,
+            &mut self.inline,
+            &mut self.undeliverable,
+        ];
+        for root in roots {
+            root.sync(&written, |path| {
+                File::open(path).and_then(|file| file.sync_all())
+            })?;
         }
         self.links.clear();
         while let Some((target, temporary)) = self.copies.iter().next() {
             if temporary.exists() {
-                fs::rename(temporary, target)?;
+                fs::rename(temporary, target).map_err(|error| named(target, &error))?;
             }
             let target = target.clone();
             self.copies.remove(&target);
         }
-        for root in [
-            &self.rawspam,
-            &self.attachment,
-            &self.inline,
-            &self.undeliverable,
-        ] {
-            let within = self
-                .directories
-                .iter()
-                .filter(|path| path.starts_with(root));
-            if within.clone().count() >= SYNC_TOGETHER {
-                rustix::fs::syncfs(File::open(root)?)?;
-            } else {
-                within.clone().try_for_each(|path| sync_directory(path))?;
-            }
+        let directories: Vec<&PathBuf> = self.directories.iter().collect();
+        let roots = [
+            &mut self.rawspam,
+            &mut self.attachment,
+            &mut self.inline,
+            &mut self.undeliverable,
+        ];
+        for root in roots {
+            root.sync(&directories, sync_directory)?;
         }
         self.directories.clear();
         Ok(())

@@ -2,8 +2,8 @@
 //!
 //! A thread says with [`busy`] that it does something that must end: examines a message, enters it,
 //! serves connections. While it waits for work it is not busy, nor while it writes to a disk or a
-//! database: these may be slow, and to start anew would not mend them. While it waits for a
-//! neighbour in between it says that it is alive ([`still_alive`]).
+//! database ([`waiting`]): these may be slow, and to start anew would not mend them. While it waits
+//! for a neighbour in between it says that it is alive ([`still_alive`]).
 //!
 //! A thread of its own tells systemd that all is well, four times in the time that `WatchdogSec=`
 //! gives, unless some thread has been busy with one thing for half of that time: then it names it
@@ -62,6 +62,22 @@ pub fn still_alive() {
             mark.since.store(now(), Ordering::Relaxed);
         }
     });
+}
+
+/// Does what may take as long as a disk or a neighbour takes: meanwhile the thread is not busy.
+pub fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    let since = |now: u64| {
+        MARK.with(|mark| {
+            let swap = |mark: &Arc<Mark>| mark.since.swap(now, Ordering::Relaxed);
+            mark.get().map_or(0, swap)
+        })
+    };
+    let was_busy = since(0) != 0;
+    let result = work();
+    if was_busy {
+        since(now());
+    }
+    result
 }
 
 fn register() -> Arc<Mark> {

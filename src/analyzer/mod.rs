@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
@@ -100,6 +100,8 @@ struct Analyzer {
     patience: Patience,
     ledger: Ledger,
     window_length: Duration,
+    /// Since when we have had the open window.
+    window_seen: Instant,
     examined: Receiver<worker::Result>,
     gate: Arc<Gate>,
     closed: Sender<()>,
@@ -187,6 +189,7 @@ impl Analyzer {
             once,
             patience: patience.clone(),
             window_length: Duration::from_secs(60 * config.analyzer.schedulertime),
+            window_seen: Instant::now(),
             ledger,
             examined,
             gate,
@@ -248,7 +251,11 @@ impl Analyzer {
 
     fn close_when_due(&mut self) -> Result<(), GaveUp> {
         let opened = self.ledger.window().opened();
-        if Timestamp::now().since(opened) >= self.window_length {
+        // By our own clock, too: the machine's may have been set back since.
+        let age = Timestamp::now()
+            .since(opened)
+            .max(self.window_seen.elapsed());
+        if age >= self.window_length {
             self.close_window()?;
         }
         Ok(())
@@ -256,6 +263,7 @@ impl Analyzer {
 
     fn close_window(&mut self) -> Result<(), GaveUp> {
         self.ledger.close_window()?;
+        self.window_seen = Instant::now();
         let _ = self.closed.send(());
         Ok(())
     }

@@ -139,7 +139,7 @@ impl Patience {
         let mut outage = Outage::since(Timestamp::now());
         let mut pause = PAUSE_FIRST;
         loop {
-            let error = match attempt() {
+            let error = match watchdog::waiting(&mut attempt) {
                 Ok(value) => {
                     if outage.said.is_some() {
                         let seconds = began.elapsed().as_secs();

@@ -16,7 +16,7 @@ use super::sweep::{is_itself, unlink_moved};
 use crate::crash;
 use crate::escape;
 use crate::exit::{Exit, Failure};
-use crate::queue::maildir::sync_directory;
+use crate::queue::maildir::{named, sync_directory};
 use crate::queue::{Maildir, QueueName};
 use crate::store::{Engine, WindowStore};
 
@@ -78,7 +78,7 @@ fn unlink(maildir: &Maildir, counted: &[QueueName]) -> io::Result<usize> {
         for name in counted {
             let path = directory.join(name.as_str());
             if is_itself(name, &path) {
-                fs::remove_file(&path)?;
+                fs::remove_file(&path).map_err(|error| named(&path, &error))?;
                 unlinked += 1;
             }
         }

@@ -71,6 +71,8 @@ pub fn unlink(maildir: &Maildir, claims: &[Claim]) -> io::Result<()> {
         match fs::remove_file(&claim.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(&claim.name),
+            // Whoever may write to the queue has put a directory in its place.
+            Err(_) if is_directory(&claim.path) => missing.push(&claim.name),
             Err(error) => return Err(named(&claim.path, &error)),
         }
         if done == 0 {
@@ -105,9 +107,38 @@ pub fn unlink_moved(maildir: &Maildir, names: &[&QueueName]) -> io::Result<usize
     Ok(unlinked)
 }
 
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
 /// Whether the file is the one that was given this name, by its inode.
 pub fn is_itself(name: &QueueName, path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(
         |metadata| matches!(name.form(), Form::Own { inode, .. } if inode == metadata.ino()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Namer;
+    use crate::timestamp::Timestamp;
+
+    #[test]
+    fn a_directory_in_the_place_of_a_mail_holds_nothing_up() {
+        let scratch = tempfile::tempdir().unwrap();
+        let maildir = Maildir::open(scratch.path()).unwrap();
+        let (name, _) = Namer::new().fresh(Timestamp::now(), 1, None);
+        let claim = Claim {
+            path: maildir.new_mail().join(name.as_str()),
+            name,
+            origin: None,
+            alone: false,
+            killer: false,
+        };
+        fs::create_dir(&claim.path).unwrap();
+        unlink(&maildir, std::slice::from_ref(&claim)).unwrap();
+        assert!(claim.path.is_dir());
+    }
 }

@@ -1,8 +1,8 @@
 //! A worker: reads a queue file and makes of it what the ledger needs.
 //!
 //! Workers share nothing but the [`Digests`] computed of late (a flood repeats itself, and CTPH is
-//! the dearest step) and a [`Gate`] that bounds the bytes of messages in memory. A panic in a parser is the mail's own:
-//! it is set aside like any other unreadable one.
+//! the dearest step) and a [`Gate`] that bounds the bytes of messages in memory. A panic in a parser
+//! is the mail's own: it is set aside like any other unreadable one.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -120,7 +120,7 @@ pub fn examine(claim: Claim, digests: &Digests, gate: &Gate) -> Result {
     let outcome = if claim.killer {
         Outcome::Unread("the analyzer died twice while this message alone was in work".into())
     } else {
-        match read(&claim, gate, &mut bytes) {
+        match watchdog::waiting(|| read(&claim, gate, &mut bytes)) {
             Ok(Some((file, modified))) => examine_file(&claim, file, modified, digests),
             Ok(None) => Outcome::Unread(format!("the file is larger than {FILE_MAX} bytes")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,

@@ -105,3 +105,18 @@ fn a_file_that_is_no_message_file_is_left_alone() {
     assert_eq!(rig.total("spams"), 1);
     assert_eq!(fs::read_dir(&new).unwrap().count(), 3);
 }
+
+#[test]
+fn an_unreadable_message_is_set_aside_however_long_its_name() {
+    let rig = Rig::new();
+    rig.receiver().stop();
+    let start = format!("1374000000.M1P9Q3-203.0.113.9-{}-", "s".repeat(110));
+    let name = format!("{start}{}", "u".repeat(255 - start.len()));
+    let partial = rig.path("queue/tmp/partial");
+    fs::write(&partial, "").unwrap();
+    fs::rename(partial, rig.path("queue/new").join(name)).unwrap();
+    rig.once();
+    assert_eq!(rig.total("undeliverable"), 1);
+    let kept = files_under(&rig.path("undeliverable"));
+    assert_eq!(kept.len(), 2, "{kept:?}");
+}
