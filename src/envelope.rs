@@ -92,8 +92,9 @@ pub fn imported(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The longest envelope line, in bytes: 1000 recipients of 4 KiB.
-pub const LINE_MAX: usize = 4 << 20;
+/// Longer than any envelope line that the receiver writes by its defaults, in bytes: 1000
+/// recipients, each a command line of bytes that are not UTF-8, of which one is six in JSON.
+pub const LINE_MAX: usize = 16 << 20;
 
 /// Whether a file that begins so may begin with an envelope line.
 pub fn may_begin(start: &[u8]) -> bool {

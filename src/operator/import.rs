@@ -324,7 +324,6 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// Adds bytes to a message that must not grow beyond what the analyzer reads.
 /// A message on its way into the queue. An envelope line that it begins with, as samples do, is
 /// marked: what it says of a session is not for the relay.
 struct Imported {

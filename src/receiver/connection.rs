@@ -264,7 +264,7 @@ impl Connection<'_> {
         let mail = Mail::of(&transaction);
         let envelope = self.party.envelope(&self.shared.sensor, transaction, now);
         let incoming = self.shared.spool.incoming(now);
-        self.message = Some(Message::begin(incoming, &envelope, mail).await);
+        self.message = Some(Message::begin(incoming, envelope, mail).await);
         self.progress = Instant::now();
         self.doing = Doing::Message(0);
     }

@@ -9,8 +9,12 @@ use tokio::task::spawn_blocking;
 
 use super::session_log::Mail;
 use crate::envelope::Envelope;
-use crate::queue::spool::{Handle, SpoolError};
+use crate::queue::spool::{Handle, MEMORY_MAX, SpoolError};
 use crate::queue::{Incoming, Ticket};
+
+/// Bytes of names beyond which an envelope is not written by the thread of all sessions. What is
+/// less fits into memory as a line.
+const LARGE: usize = MEMORY_MAX / 8;
 
 /// A message. Dropped before it is committed, it leaves nothing.
 pub struct Message {
@@ -21,13 +25,25 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message of which there is nothing but the envelope.
-    pub async fn begin(mut incoming: Incoming, envelope: &Envelope, mail: Mail) -> Message {
-        // Thousands of recipients wait on the disk for what follows.
-        let is_full = incoming.push(&envelope.header_line());
-        let incoming = match is_full {
-            true => flushed(incoming).await,
-            false => Some(incoming),
+    /// A message of which there is nothing but the envelope. One with thousands of recipients is
+    /// written by another thread, and to the disk: it is long work, and takes up to six times the
+    /// room that they have taken.
+    pub async fn begin(mut incoming: Incoming, envelope: Envelope, mail: Mail) -> Message {
+        let names = [&envelope.helo, &envelope.mail_from];
+        let names = names
+            .into_iter()
+            .chain(&envelope.user)
+            .chain(&envelope.rcpt_to);
+        let size: usize = names.map(String::len).sum();
+        let begin = move || {
+            if incoming.push(&envelope.header_line()) {
+                incoming.flush();
+            }
+            incoming
+        };
+        let incoming = match size > LARGE {
+            true => spawn_blocking(begin).await.ok(),
+            false => Some(begin()),
         };
         Message { mail, incoming }
     }
