@@ -95,19 +95,16 @@ fn now() -> u64 {
     u64::try_from(START.elapsed().as_millis()).map_or(u64::MAX, |now| now + 1)
 }
 
-/// The first thread that has been busy with one thing for this long.
-fn stuck(limit: Duration) -> Option<String> {
+/// The threads that have been busy with one thing for this long at that moment.
+fn stuck(now: u64, limit: Duration) -> Vec<String> {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-    let now = now();
     let threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let is_stuck = |mark: &&Arc<Mark>| {
         let since = mark.since.load(Ordering::Relaxed);
         since != 0 && now.saturating_sub(since) >= limit
     };
-    threads
-        .iter()
-        .find(is_stuck)
-        .map(|mark| mark.thread.clone())
+    let stuck = threads.iter().filter(is_stuck);
+    stuck.map(|mark| mark.thread.clone()).collect()
 }
 
 /// Begins to tell systemd that the service is alive, if systemd wants to hear it.
@@ -119,7 +116,7 @@ pub fn start() -> io::Result<()> {
     let watch = move || {
         let mut silent = false;
         loop {
-            match stuck(limit / 2) {
+            match stuck(now(), limit / 2).into_iter().next() {
                 None => {
                     silent = false;
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
@@ -149,34 +146,28 @@ mod tests {
 
     #[test]
     fn a_thread_is_stuck_when_it_is_busy_with_one_thing_for_too_long() {
-        let limit = Duration::from_millis(300);
-        let is_stuck = |name: &str| stuck(limit).is_some_and(|thread| thread == name);
-        let thread = std::thread::Builder::new().name("slow".into());
-        let (tell, told) = std::sync::mpsc::channel();
-        let slow = move || {
+        let limit = Duration::from_secs(3600);
+        let body = move || {
+            let hour = 3_600_000;
+            let is_stuck = |now| stuck(now, limit).iter().any(|thread| thread == "slow");
+            let began = now();
             let busy = busy();
-            tell.send(()).unwrap();
-            std::thread::sleep(limit * 2);
+            assert!(!is_stuck(began + hour - 1));
+            assert!(is_stuck(now() + hour));
+            assert!(waiting(|| !is_stuck(now() + hour)), "it waits for the disk");
+            assert!(is_stuck(now() + hour), "and goes on");
+            while now() == began {
+                std::thread::yield_now();
+            }
             still_alive();
-            tell.send(()).unwrap();
-            std::thread::sleep(limit * 2);
+            assert!(!is_stuck(began + hour), "it said that it is alive");
+            assert!(is_stuck(now() + hour));
             drop(busy);
             still_alive();
-            tell.send(()).unwrap();
-            std::thread::sleep(limit * 2);
+            waiting(|| ());
+            assert!(!is_stuck(now() + hour), "it waits for work");
         };
-        let slow = thread.spawn(slow).unwrap();
-        told.recv().unwrap();
-        assert!(!is_stuck("slow"));
-        std::thread::sleep(limit * 3 / 2);
-        assert!(is_stuck("slow"));
-        told.recv().unwrap();
-        assert!(!is_stuck("slow"), "it said that it is alive");
-        std::thread::sleep(limit * 3 / 2);
-        assert!(is_stuck("slow"));
-        told.recv().unwrap();
-        std::thread::sleep(limit * 3 / 2);
-        assert!(!is_stuck("slow"), "it waits for work");
-        slow.join().unwrap();
+        let thread = std::thread::Builder::new().name("slow".into());
+        thread.spawn(body).unwrap().join().unwrap();
     }
 }

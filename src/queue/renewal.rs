@@ -21,10 +21,7 @@ use rustix::fs::{CWD, RenameFlags};
 use super::maildir::{Maildir, make_directory, sync_directory};
 
 /// Bytes of a directory from which it is renewed: some tens of thousands of names.
-#[cfg(not(test))]
-pub const GROWN: u64 = 4 << 20;
-#[cfg(test)]
-pub const GROWN: u64 = 16 << 10;
+const GROWN: u64 = 4 << 20;
 
 /// How the name of an old directory begins.
 const OLD: &str = ".new.";
@@ -35,9 +32,13 @@ const TRIES: u32 = 100;
 /// Renews `new/` if it has grown and can be renewed; true when it was. The caller knows that
 /// nothing in it is in work, and watches the fresh directory from now on.
 pub fn renew(maildir: &Maildir, token: &str) -> io::Result<bool> {
+    renew_beyond(GROWN, maildir, token)
+}
+
+fn renew_beyond(bound: u64, maildir: &Maildir, token: &str) -> io::Result<bool> {
     let new = maildir.new_mail();
     let grown = fs::metadata(&new)?;
-    if grown.len() <= GROWN {
+    if grown.len() <= bound {
         return Ok(false);
     }
     let other = maildir.root().join(format!("{OLD}{token}"));
@@ -114,25 +115,19 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
-    fn grow(maildir: &Maildir) {
-        let names = (0..500).map(|n| maildir.new_mail().join(format!(".{n:0200}")));
-        let names: Vec<_> = names.collect();
-        names.iter().for_each(|name| fs::write(name, "").unwrap());
-        names.iter().for_each(|name| fs::remove_file(name).unwrap());
-    }
-
     #[test]
-    fn a_grown_directory_is_small_again_with_the_same_rights() {
+    fn a_grown_directory_is_another_with_the_same_rights() {
         let scratch = tempfile::tempdir().unwrap();
         let maildir = Maildir::open(scratch.path()).unwrap();
         fs::set_permissions(maildir.new_mail(), Permissions::from_mode(0o2770)).unwrap();
-        grow(&maildir);
         fs::write(maildir.new_mail().join("late"), "x").unwrap();
-        let grown = fs::metadata(maildir.new_mail()).unwrap().len() > GROWN;
-        assert_eq!(renew(&maildir, "1").unwrap(), grown);
-        let metadata = fs::metadata(maildir.new_mail()).unwrap();
-        assert!(metadata.len() <= GROWN);
-        assert_eq!(metadata.mode() & 0o7777, 0o2770);
+        let metadata = || fs::metadata(maildir.new_mail()).unwrap();
+        let before = metadata();
+        assert!(!renew_beyond(before.len(), &maildir, "1").unwrap());
+        assert_eq!(metadata().ino(), before.ino());
+        assert!(renew_beyond(before.len() - 1, &maildir, "1").unwrap());
+        assert_ne!(metadata().ino(), before.ino());
+        assert_eq!(metadata().mode() & 0o7777, 0o2770);
         assert_eq!(fs::read(maildir.new_mail().join("late")).unwrap(), b"x");
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 3);
     }
@@ -172,8 +167,7 @@ mod tests {
                 sent
             });
             for n in 0..30 {
-                grow(&maildir);
-                renew(&maildir, &n.to_string()).unwrap();
+                assert!(renew_beyond(0, &maildir, &n.to_string()).unwrap());
             }
             stop.store(true, Ordering::Relaxed);
             sending.join().unwrap()

@@ -127,9 +127,13 @@ fn the_service_waits_for_its_database_and_goes_on() {
     let holder = rig.database("ShivaTemp.sqlite");
     holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
     rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
-    let analyzer = rig.analyzer();
-    // Longer than SQLite itself waits.
-    std::thread::sleep(Duration::from_secs(12));
+    let analyzer = Service::logging(rig.command("shiva-analyzer"), &rig.path("log"));
+    // It is away when SQLite itself has waited in vain.
+    wait_until("it waits", || {
+        fs::read_to_string(rig.path("log"))
+            .unwrap()
+            .contains("event=database.away")
+    });
     holder.execute_batch("ROLLBACK").unwrap();
     wait_until("the mail is counted", || rig.total("spams") == 1);
     analyzer.stop();
@@ -466,14 +470,18 @@ fn a_database_belongs_to_one_analyzer_whatever_the_queue() {
 fn mail_waits_when_the_database_files_are_taken_away() {
     let rig = Rig::new();
     rig.drop_file("a.eml", b"Subject: x\r\n\r\nx\r\n");
-    let analyzer = rig.analyzer();
+    let analyzer = Service::logging(rig.command("shiva-analyzer"), &rig.path("log"));
     wait_until("the first is counted", || {
         rig.path("db/Shiva.sqlite").exists() && rig.queue().is_empty()
     });
     let aside = rig.path("aside");
     fs::rename(rig.path("db"), &aside).unwrap();
     rig.drop_file("b.eml", b"Subject: y\r\n\r\ny\r\n");
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until("it sees that", || {
+        fs::read_to_string(rig.path("log"))
+            .unwrap()
+            .contains("event=database.away")
+    });
     assert_eq!(rig.queue().len(), 1, "it was counted where nobody sees it");
     fs::rename(&aside, rig.path("db")).unwrap();
     wait_until("both are counted", || rig.total("spams") == 2);
