@@ -97,7 +97,7 @@ impl Window {
 
     /// Whether a value of this kind comes to the record for the first time, as far as is
     /// remembered.
-    pub fn is_new_to(&mut self, record: u32, kind: u8, value: &str) -> bool {
+    pub fn is_new_to(&mut self, record: u32, kind: Kind, value: &str) -> bool {
         self.seen.insert(record, kind, value)
     }
 
@@ -107,6 +107,23 @@ impl Window {
         self.index.insert(record, id, digest, length);
         record
     }
+}
+
+/// What a record has a set of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Links.
+    Link,
+    /// Source addresses.
+    Ip,
+    /// Sensors.
+    Sensor,
+    /// Recipients.
+    Recipient,
+    /// Users who logged in.
+    User,
+    /// Attachments and inline parts.
+    Part,
 }
 
 /// A set of values, each remembered by two independent keyed hashes.
@@ -123,7 +140,7 @@ impl Seen {
         }
     }
 
-    fn insert(&mut self, record: u32, kind: u8, value: &str) -> bool {
+    fn insert(&mut self, record: u32, kind: Kind, value: &str) -> bool {
         if self.values.len() >= SEEN_MAX {
             self.values.clear();
         }
@@ -183,9 +200,9 @@ mod tests {
     #[test]
     fn a_value_is_new_to_each_record_once() {
         let mut window = empty();
-        assert!(window.is_new_to(0, 1, "http://a/"));
-        assert!(!window.is_new_to(0, 1, "http://a/"));
-        assert!(window.is_new_to(0, 2, "http://a/"));
-        assert!(window.is_new_to(1, 1, "http://a/"));
+        assert!(window.is_new_to(0, Kind::Link, "http://a/"));
+        assert!(!window.is_new_to(0, Kind::Link, "http://a/"));
+        assert!(window.is_new_to(0, Kind::Ip, "http://a/"));
+        assert!(window.is_new_to(1, Kind::Link, "http://a/"));
     }
 }

@@ -303,7 +303,6 @@ impl Shell<'_> {
         {
             assert!(name.len() <= NAME_MAX && !name.chars().any(char::is_control));
         }
-        assert!(transaction.declared_size <= Some(profile.max_message_size));
         assert_eq!(transaction.user.is_some(), self.user.is_some());
         assert!(transaction.user.is_some() || !profile.auth.required);
         assert_eq!(transaction.tls, self.tls);

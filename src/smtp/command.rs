@@ -110,8 +110,6 @@ pub(super) struct Sender<'a> {
     pub address: String,
     /// SIZE (RFC 1870).
     pub size: Size<'a>,
-    /// BODY=8BITMIME (RFC 6152).
-    pub eight_bit: bool,
 }
 
 /// SIZE, as declared with MAIL.
@@ -219,7 +217,6 @@ impl<'a> Command<'a> {
                     Ok(0) | Err(_) => Size::Unsaid,
                     Ok(bytes) => Size::Bytes(bytes),
                 },
-                eight_bit: flags & MAIL_BODY_8BITMIME != 0,
             }),
             _ => None,
         }
@@ -249,14 +246,12 @@ impl<'a> Command<'a> {
             path,
             address: self.address(path)?,
             size: Size::Unsaid,
-            eight_bit: false,
         };
         while let Some(parameter) = next_parameter(&mut parameters) {
             let (key, value) = key_and_value(parameter);
             match key.to_ascii_uppercase().as_slice() {
                 b"SIZE" => sender.size = size(value),
-                b"BODY" if value.eq_ignore_ascii_case(b"8BITMIME") => sender.eight_bit = true,
-                b"BODY" if value.eq_ignore_ascii_case(b"7BIT") => sender.eight_bit = false,
+                b"BODY" if is_body(value) => {}
                 b"SMTPUTF8" | b"RET" | b"ENVID" | b"AUTH" => {}
                 _ => return Err(Answer::Unsupported(self.verb, path, parameter)),
             }
@@ -339,6 +334,13 @@ fn key_and_value(parameter: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
     let (key, value) = parameter.split_at_checked(end).unwrap_or((parameter, &[]));
     (key, value.strip_prefix(b"=").unwrap_or_default())
+}
+
+/// A value of BODY (RFC 6152 §2). It changes nothing for us.
+fn is_body(value: &[u8]) -> bool {
+    [&b"8BITMIME"[..], b"7BIT"]
+        .iter()
+        .any(|known| value.eq_ignore_ascii_case(known))
 }
 
 /// Reads the value of SIZE (RFC 1870 §5).

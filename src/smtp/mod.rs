@@ -149,10 +149,6 @@ pub struct Transaction {
     pub mail_from: String,
     /// The forward-paths without brackets, at least one, in the order given, repetitions kept.
     pub rcpt_to: Vec<String>,
-    /// SIZE in bytes as MAIL declared it (RFC 1870), if it did. A claim, not the message's size.
-    pub declared_size: Option<u64>,
-    /// MAIL had BODY=8BITMIME (RFC 6152).
-    pub eight_bit: bool,
     /// Who the client is logged in as, if it is: not empty, of [`MAX_USER`] bytes at most as sent.
     pub user: Option<String>,
     /// The version of TLS, as the shell names it, if there is TLS.

@@ -8,8 +8,8 @@ use crate::analyzer::worker::Examined;
 use crate::fingerprint::hex;
 use crate::queue::Claim;
 use crate::store::bounds;
-use crate::store::{Day, Delta, Known, NewRecord, Part};
-use crate::window::Place;
+use crate::store::{Day, Delta, Known, NewRecord, Part, Sets};
+use crate::window::{Kind, Place};
 
 impl Ledger {
     pub(super) fn enter_spam(&mut self, claim: &Claim, spam: Examined) -> Result<(), GaveUp> {
@@ -69,27 +69,28 @@ impl Ledger {
 
     fn enter_values(&mut self, record: u32, spam: &Examined) {
         let recipients = spam.recipients.iter().take(bounds::RECIPIENTS);
-        let kinds: [(u8, Vec<&String>); 5] = [
-            (1, spam.message.links.iter().collect()),
-            (2, spam.src_ip.iter().collect()),
-            (3, spam.sensor.iter().collect()),
-            (4, recipients.collect()),
-            (5, spam.user.iter().collect()),
-        ];
-        for (kind, values) in kinds {
-            for value in values {
-                if !self.window.is_new_to(record, kind, value) {
-                    continue;
-                }
-                let sets = &mut self.delta(record).sets;
-                let set = match kind {
-                    1 => &mut sets.links,
-                    2 => &mut sets.ips,
-                    3 => &mut sets.sensors,
-                    4 => &mut sets.recipients,
-                    _ => &mut sets.users,
-                };
-                set.push(value.clone());
+        self.enter_new(record, Kind::Link, &spam.message.links, |sets| {
+            &mut sets.links
+        });
+        self.enter_new(record, Kind::Ip, &spam.src_ip, |sets| &mut sets.ips);
+        self.enter_new(record, Kind::Sensor, &spam.sensor, |sets| &mut sets.sensors);
+        self.enter_new(record, Kind::Recipient, recipients, |sets| {
+            &mut sets.recipients
+        });
+        self.enter_new(record, Kind::User, &spam.user, |sets| &mut sets.users);
+    }
+
+    /// Enters those of the values that are new to the record into one of its sets.
+    fn enter_new<'v>(
+        &mut self,
+        record: u32,
+        kind: Kind,
+        values: impl IntoIterator<Item = &'v String>,
+        set: impl Fn(&mut Sets) -> &mut Vec<String>,
+    ) {
+        for value in values {
+            if self.window.is_new_to(record, kind, value) {
+                set(&mut self.delta(record).sets).push(value.clone());
             }
         }
     }
@@ -98,7 +99,7 @@ impl Ledger {
         for part in &spam.message.attachments {
             let sha256 = hex(&part.sha256);
             let key = format!("{sha256} {} {}", part.inline, part.name);
-            if !self.window.is_new_to(record, 6, &key) {
+            if !self.window.is_new_to(record, Kind::Part, &key) {
                 continue;
             }
             let archive = &mut self.archive;

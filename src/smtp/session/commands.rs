@@ -110,12 +110,10 @@ impl Session {
             Some((answer, false)) => return refuse(answer),
             None => {}
         }
-        let declared_size = match sender.size {
-            Size::Unsaid => None,
+        match sender.size {
             Size::Junk(value) if self.face.habits().size_is_number => {
                 return refuse(Answer::BadSize(value));
             }
-            Size::Junk(_) => None,
             Size::Overflow => {
                 self.met.sizes += 1;
                 return refuse(Answer::SizeOverflow);
@@ -124,12 +122,10 @@ impl Session {
                 self.met.sizes += 1;
                 return refuse(Answer::SizeOverLimit);
             }
-            Size::Bytes(bytes) => Some(bytes),
-        };
+            Size::Unsaid | Size::Junk(_) | Size::Bytes(_) => {}
+        }
         self.envelope = Some(Transaction {
             mail_from: sender.address,
-            declared_size,
-            eight_bit: sender.eight_bit,
             ..Transaction::default()
         });
         self.accept(Answer::SenderOk(sender.path))

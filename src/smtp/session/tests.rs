@@ -73,8 +73,6 @@ fn a_message_goes_by_in_steps() {
         helo: "my host".into(),
         mail_from: "a@b".into(),
         rcpt_to: vec!["c@d".into(), "e@f".into()],
-        declared_size: Some(5),
-        eight_bit: true,
         user: None,
         tls: None,
     };
