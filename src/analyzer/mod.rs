@@ -20,29 +20,30 @@ pub mod ledger;
 pub mod patience;
 mod publishing;
 pub mod recovery;
+mod resume;
 mod status;
 pub mod sweep;
 mod taking_in;
+mod threads;
 pub mod worker;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use crate::archive::Archive;
 use crate::config::{self, Config};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::notification::{self, Mailer, disk};
-use crate::queue::{Claim, Maildir};
-use crate::relay::{KnownProbes, Relaying};
+use crate::queue::Maildir;
+use crate::relay::KnownProbes;
+use crate::store::Engine;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Engine, WindowStore};
 use crate::timestamp::Timestamp;
 use crate::watchdog;
 use ledger::Ledger;
@@ -50,6 +51,8 @@ use patience::{GaveUp, ONCE_LIMIT, Patience};
 use publishing::{Publishing, Sharing};
 use status::Status;
 use taking_in::TakingIn;
+pub use threads::heed_signals;
+use threads::{cannot_start, die_of_panics, joined, no_thread, spawn, spawn_worker, worker_count};
 use worker::{Digests, Gate};
 
 /// Examined messages that may wait for the ledger.
@@ -60,9 +63,6 @@ const LINGER: Duration = Duration::from_millis(20);
 
 /// How long the ledger waits when it has nothing.
 const IDLE: Duration = Duration::from_millis(200);
-
-/// How the names of the workers' threads begin.
-const WORKER: &str = "worker-";
 
 /// How long a service that stops waits for the answer to the delivery under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -119,35 +119,10 @@ impl Analyzer {
         let rule = config.analyzer.rule;
         let maildir = patience.until("queue", || Maildir::open(&config.queuepath))?;
         let intake = feed::open(&maildir, patience)?;
-        let archive = patience.until("disk", || Archive::open(config))?;
-        let mut windows = open_windows(stores.as_ref(), patience)?;
-        let counted = recovery::recover(&maildir, windows.as_mut(), patience)?;
-        if counted > 0 {
-            log::info!("event=queue.recovered files={counted}");
-        }
-        settle_interrupted(windows.as_mut(), patience)?;
         let known = KnownProbes::default();
-        for recipient in patience.until("database", || windows.probe_recipients())? {
-            known.add(&recipient);
-        }
-        let relaying = Relaying::start(&config.relay, &config.queuepath, known.clone());
-        let relaying = relaying.map_err(no_thread)?;
-        let digests = Arc::new(Digests::default());
         let (settled, back) = unbounded();
-        let mut ledger = Ledger::resume(
-            rule,
-            windows,
-            archive,
-            relaying,
-            patience.clone(),
-            maildir.clone(),
-            settled,
-        )?;
-        let number = ledger.window().number();
-        if recovery::is_set_back(stores.as_ref(), number, patience)? {
-            log::warn!("event=database.set_back window={number}");
-            ledger.close_window()?;
-        }
+        let ledger = resume::resume(config, stores.as_ref(), &maildir, &known, settled, patience)?;
+        let digests = Arc::new(Digests::default());
         let (claims, work) = bounded(4);
         let (results, examined) = bounded(EXAMINED_MAX);
         let (closed, windows_closed) = unbounded();
@@ -164,8 +139,8 @@ impl Analyzer {
         let sharing = Sharing::of(config, patience)?;
         let (released, windows_released) = unbounded();
         let told = status::Sharing::default();
-        let publishing = sharing
-            .publisher(config.hpfeeds.broker())
+        let publisher = sharing.publisher(config.hpfeeds.broker());
+        let publishing = publisher
             .map(|publisher| {
                 let (owned, stores) = (patience.clone(), Arc::clone(&stores));
                 let told = told.clone();
@@ -336,121 +311,4 @@ fn finish_relays(ledger: &mut Ledger, all: bool) -> Result<(), GaveUp> {
         ledger.stop_relays();
     }
     ledger.finish_relays((!all).then_some(LAST_ANSWERS))
-}
-
-/// The relays that were under way when the process before died.
-fn settle_interrupted(windows: &mut dyn WindowStore, patience: &Patience) -> Result<(), GaveUp> {
-    let now = Timestamp::now();
-    let settled = patience.until("database", || windows.settle_interrupted(now))?;
-    if settled > 0 {
-        log::warn!("event=relay.interrupted copies={settled} action=\"counted as relayed\"");
-    }
-    Ok(())
-}
-
-/// What a thread came to. One that panicked took the process with it (see [`die_of_panics`]).
-fn joined<T>(thread: JoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// The window store belongs to one analyzer, whatever queue another one has.
-fn open_windows(stores: &dyn Engine, patience: &Patience) -> Result<Box<dyn WindowStore>, GaveUp> {
-    patience.until("database", || {
-        stores.prepare()?;
-        stores.own_windows()
-    })
-}
-
-fn worker_count() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-fn spawn_worker(
-    number: usize,
-    work: &Receiver<Vec<Claim>>,
-    results: &Sender<worker::Result>,
-    digests: &Arc<Digests>,
-    gate: &Arc<Gate>,
-) -> io::Result<JoinHandle<()>> {
-    let (work, results) = (work.clone(), results.clone());
-    let (digests, gate) = (Arc::clone(digests), Arc::clone(gate));
-    std::thread::Builder::new()
-        .name(format!("{WORKER}{number}"))
-        .spawn(move || {
-            for claim in work.iter().flatten() {
-                let result = worker::examine(claim, &digests, &gate);
-                if results.send(result).is_err() {
-                    return;
-                }
-            }
-        })
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, GaveUp> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(work)
-        .map_err(no_thread)
-}
-
-fn no_thread(error: io::Error) -> GaveUp {
-    GaveUp::TooLong(cannot_start(error))
-}
-
-fn cannot_start(error: io::Error) -> Failure {
-    Failure::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
-}
-
-/// A panic's message may hold a stranger's bytes: say where it was, not what it says. A worker's
-/// panic over a mail is caught; any other thread's ends the process, for the rest would wait for it
-/// in vain: it is started again, and what was in work is tried alone.
-fn die_of_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let at = panic
-            .location()
-            .map_or_else(String::new, ToString::to_string);
-        log::error!("event=panic at={at}");
-        let thread = std::thread::current();
-        if !thread.name().is_some_and(|name| name.starts_with(WORKER)) {
-            std::process::abort();
-        }
-    }));
-}
-
-/// Sets `stop` at SIGTERM or SIGINT, checks the configuration at SIGHUP; runs on a thread of its
-/// own.
-pub fn heed_signals(config: &Config, stop: &Arc<AtomicBool>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (mut terminate, mut interrupt, mut hangup) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let _inside = runtime.enter();
-        (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::hangup())?,
-        )
-    };
-    let (config, stop) = (config.clone(), Arc::clone(stop));
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = terminate.recv() => break,
-                        _ = interrupt.recv() => break,
-                        _ = hangup.recv() => config.check_again(),
-                    }
-                }
-            });
-            stop.store(true, Ordering::Relaxed);
-        })?;
-    Ok(())
 }
