@@ -22,9 +22,9 @@
 //!   `subscribe` and `parse`, and `shiva-dbcreate`.
 //!
 //! Beside the way: [`notification`] (what needs a person is mailed to one), [`cli`],
-//! [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made harmless),
-//! [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits), [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the
-//! process).
+//! [`parsed`] (the JSON of a spam), [`config`], [`logging`], [`escape`] (a stranger's bytes made
+//! harmless), [`timestamp`], [`privileges`] (root's commands do not stay root), [`exit`] (sysexits),
+//! [`watchdog`] (a stuck thread is noticed), [`crash`] (where tests kill the process).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

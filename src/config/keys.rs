@@ -88,7 +88,8 @@ const COUNT: Kind = Integer(1, 1_000_000);
 const SECONDS: Kind = Integer(1, 86_400);
 const PERCENT: Kind = Integer(1, 100);
 
-/// The table. Sizes in bytes, times in minutes or, at the receiver, in seconds, similarities in points of an ssdeep score.
+/// The table. Sizes in bytes, times in minutes or, at the receiver, in seconds, similarities in
+/// points of an ssdeep score.
 pub const KEYS: &[Key] = &[
     key("global", "queuepath", Path, "/var/lib/shiva/queue"),
     key("global", "log", Choice(&["stderr", "syslog"]), "stderr"),

@@ -3,9 +3,9 @@
 //! Takes files, directories (and what is in them), maildirs and mboxes, each perhaps gzipped. A
 //! file is one message when its name ends in `.eml` or `.txt`, is a queue file's, or lies in a
 //! maildir; else its beginning tells whether it is an mbox. A message keeps its bytes, but for a
-//! `From ` line before it and the mark that its envelope line, where it has one, was imported; its time is that of its `From ` line, else its file's; a file under
-//! a name of the first SHIVA keeps what the name says. Every message is durable in the queue
-//! before it is counted as imported.
+//! `From ` line before it and the mark that its envelope line, where it has one, was imported; its
+//! time is that of its `From ` line, else its file's; a file under a name of the first SHIVA keeps
+//! what the name says. Every message is durable in the queue before it is counted as imported.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -334,6 +334,7 @@ struct Imported {
 }
 
 impl Imported {
+    /// Adds bytes to a message that must not grow beyond what the analyzer reads.
     fn push(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         self.size += bytes.len() as u64;
         if self.size > FILE_MAX {

@@ -6,9 +6,9 @@
 //! window in, with a marker that makes taking it in twice the same as once. A [`Reader`] answers
 //! the operator's questions over both.
 //!
-//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`], [`mysql`]), and `sql/` holds their
-//! schemas. An engine fails with a [`StoreError`], whose kind says what the caller does: wait, or
-//! look for the mail whose content was refused.
+//! An [`Engine`] opens them; engines are files beside this one ([`sqlite`], [`mysql`]), and `sql/`
+//! holds their schemas. An engine fails with a [`StoreError`], whose kind says what the caller does:
+//! wait, or look for the mail whose content was refused.
 
 pub mod bounds;
 pub mod mysql;

@@ -1,5 +1,6 @@
 //! Reads the records of a window a page at a time: bounded in memory however large the window, its
-//! bodies and its sets are, unless one record alone has more. One query for each kind of thing whatever the number of records.
+//! bodies and its sets are, unless one record alone has more. One query for each kind of thing,
+//! whatever the number of records.
 
 use std::collections::BTreeMap;
 
