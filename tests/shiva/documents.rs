@@ -90,6 +90,75 @@ fn the_man_page_names_every_key_with_its_default() {
     }
 }
 
+/// The keys that the first SHIVA had, by section.
+const FIRST_SHIVAS: &[(&str, &str)] = &[
+    ("global", "queuepath"),
+    (
+        "receiver",
+        "listenhost listenport sensorname authenabled smtpuser smtppasswd",
+    ),
+    (
+        "analyzer",
+        "relay globalcounter individualcounter relayhost relayport undeliverable_path \
+         schedulertime rawspampath attachpath inlinepath",
+    ),
+    ("database", "localdb host user password"),
+    (
+        "hpfeeds",
+        "enabled host port ident secret hpfeedspam hpfeedattach",
+    ),
+    ("notification", "enabled sender recipient"),
+];
+
+#[test]
+fn the_man_page_says_which_keys_are_new() {
+    let text = page("shiva.conf.5");
+    let (_, history) = text.split_once(".Sh HISTORY").unwrap();
+    let mut said = BTreeSet::new();
+    for item in history.split("\n.It \\&[").skip(1) {
+        let (section, names) = item.split_once("]\n").unwrap();
+        for line in names.lines().filter_map(|line| line.strip_prefix(".Ic ")) {
+            let names = line.split_whitespace().filter(|word| *word != ",");
+            said.extend(names.map(|name| (section, name)));
+        }
+    }
+    let old = |key: &(&str, &str)| {
+        let mut sections = FIRST_SHIVAS.iter();
+        sections.any(|(section, names)| *section == key.0 && names.split(' ').any(|n| n == key.1))
+    };
+    let keys: BTreeSet<_> = KEYS.iter().map(|key| (key.section, key.name)).collect();
+    assert_eq!(said, keys.iter().copied().filter(|key| !old(key)).collect());
+    let olds = FIRST_SHIVAS.iter().flat_map(|(section, names)| {
+        let names = names.split(' ');
+        names.map(move |name| (*section, name))
+    });
+    for key in olds {
+        assert!(keys.contains(&key), "{key:?} is no key any more");
+    }
+}
+
+/// The display of a man page that follows the line that begins so.
+fn example(text: &str, begins: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.starts_with(begins));
+    let lines = lines.skip_while(|line| !line.starts_with(".Bd")).skip(1);
+    let lines = lines.take_while(|line| *line != ".Ed");
+    lines.fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn the_example_of_all_data_below_one_directory_leaves_nothing_elsewhere() {
+    let text = example(&page("shiva.conf.5"), "All data below one directory");
+    let config = Config::from_text(Path::new("example.conf"), &text).unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let config = format!("{config:?}");
+    assert!(config.contains("/srv/spam/queue"), "{config}");
+    let elsewhere: Vec<_> = config
+        .split('"')
+        .filter(|value| value.starts_with("/var/lib/shiva"))
+        .collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+}
+
 /// Where a word may be typed: after a program, or after one of its commands.
 #[derive(Debug)]
 struct Line {
