@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -353,6 +354,31 @@ fn zsh_offers_every_option_and_command_and_no_other() {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+}
+
+#[test]
+fn the_man_page_names_every_key_of_an_envelope() {
+    let at = shiva::timestamp::Timestamp::from_seconds(0, 0);
+    let envelope = shiva::envelope::Envelope {
+        session: String::new(),
+        received_at: at,
+        sensor: String::new(),
+        src_ip: Ipv4Addr::LOCALHOST.into(),
+        src_port: 0,
+        dst_ip: Ipv4Addr::LOCALHOST.into(),
+        dst_port: 0,
+        helo: String::new(),
+        mail_from: String::new(),
+        rcpt_to: Vec::new(),
+        user: None,
+        tls: None,
+        imported: true,
+    };
+    let written = serde_json::to_value(&envelope).unwrap();
+    let text = page("shiva-queue.5");
+    for key in written.as_object().unwrap().keys() {
+        assert!(text.contains(&format!("\n.It Cm {key}\n")), "{key}");
+    }
 }
 
 #[test]
