@@ -1,6 +1,7 @@
 //! `shiva show`: one distinct spam with all that is known of it.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 
 use super::report::grouped;
 use crate::analyzer::stores;
@@ -55,10 +56,14 @@ pub fn run(config: &Config, id: &str, form: Form) -> Result<(), Failure> {
                 return Err(Failure::new(Exit::NoInput, what));
             }
             let sample = std::fs::read(path).map_err(|error| {
-                Failure::new(
-                    Exit::NoInput,
-                    format!("cannot read the sample {path}: {error}"),
-                )
+                let what = match error.kind() {
+                    ErrorKind::NotFound => format!(
+                        "the sample is gone: {path} was moved away or deleted; put it back, or \
+                         see what the record holds without --raw"
+                    ),
+                    _ => format!("cannot read the sample {path}: {error}"),
+                };
+                Failure::new(Exit::NoInput, what)
             })?;
             super::print(envelope::split(&sample).1)
         }

@@ -250,6 +250,19 @@ fn import_takes_files_directories_maildirs_mboxes_and_gzip() {
     let eight = find("8")["id"].as_str().unwrap().to_owned();
     let raw = rig.run("shiva", &["show", &eight, "--raw"]).stdout;
     assert_eq!(raw, &single.as_bytes()[postmark.len()..]);
+    // What the operator deleted is said to be gone, and the record stays.
+    let shown = rig.ok("shiva", &["show", &eight]);
+    let sample = shown.lines().find_map(|line| line.strip_prefix("sample"));
+    let sample = sample.unwrap().trim();
+    fs::remove_file(sample).unwrap();
+    let output = rig.run("shiva", &["show", &eight, "--raw"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(66), "{said}");
+    assert!(
+        said.contains("the sample is gone") && said.contains(sample),
+        "{said}"
+    );
+    assert_eq!(rig.show(&eight)["count"], 1);
 }
 
 #[test]
