@@ -128,7 +128,7 @@ pub struct Config {
     pub notification: Notification,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
-    /// Files of `conf.d` that this process may not read.
+    /// Files of `conf.d`, or `conf.d` itself, that this process may not read.
     pub skipped: Vec<PathBuf>,
     /// Every key as it was written.
     values: Values,
@@ -151,8 +151,8 @@ impl Config {
         })?;
         let mut document = Document::default();
         document.read(&file, &String::from_utf8_lossy(&text))?;
-        let mut skipped = Vec::new();
-        for drop_in in drop_ins(&file)? {
+        let (drop_ins, mut skipped) = drop_ins(&file)?;
+        for drop_in in drop_ins {
             match std::fs::read(&drop_in) {
                 Ok(text) => document.read(&drop_in, &String::from_utf8_lossy(&text))?,
                 // Secrets in conf.d have tighter modes: what this process may not read is not
@@ -269,32 +269,43 @@ fn server(values: &Values) -> mysql::Options {
     }
 }
 
-/// The files of `conf.d` beside the configuration, in name order; none when there is no such
-/// directory or it may not be read.
-fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+/// The files of `conf.d` beside the configuration, in name order, and what of it this process may
+/// not even look at: the directory, or files in it. None when there is no such directory.
+fn drop_ins(file: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfigError> {
     let directory = file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let failed = |path: &Path, error| ConfigError(format!("{}: {error}", path.display()));
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok((Vec::new(), Vec::new())),
+                ErrorKind::PermissionDenied => Ok((Vec::new(), vec![directory])),
+                _ => Err(failed(&directory, error)),
+            };
         }
-        Err(error) => return Err(ConfigError(format!("{}: {error}", directory.display()))),
     };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            // As a shell's *.conf: no dot-files, and files only.
-            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            name.ends_with(b".conf") && !name.starts_with(b".") && path.is_file()
-        })
-        .collect();
-    files.sort();
-    Ok(files)
+    let mut names = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(&directory, error))?;
+    // As a shell's *.conf: no dot-files, and files only.
+    names.retain(|path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.ends_with(b".conf") && !name.starts_with(b".")
+    });
+    names.sort();
+    let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    for path in names {
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => files.push(path),
+            // A link to what is gone is left alone, as ever.
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => skipped.push(path),
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+    Ok((files, skipped))
 }
 
 /// The analyzer's name: its own, else that of the machine.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -458,6 +459,48 @@ fn a_secret_in_the_file_that_both_services_read_is_warned_about() {
     fs::set_permissions(&secrets, fs::Permissions::from_mode(0o640)).unwrap();
     let said = rig.ok("shiva-analyzer", &["--check-config"]);
     assert!(!said.contains("password"), "{said}");
+}
+
+#[test]
+fn what_a_process_may_not_read_of_conf_d_is_named() {
+    let rig = Rig::new();
+    let directory = rig.path("conf.d");
+    fs::create_dir(&directory).unwrap();
+    let file = directory.join("local.conf");
+    fs::write(&file, "[receiver]\nsensorname : another\n").unwrap();
+    let check = |mode| {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        let output =
+            finish(without_privileges(&rig.command("shiva-receiver")).arg("--check-config"));
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.ends_with("no error\n"),
+            "{said}"
+        );
+        said
+    };
+    let named = |path: &Path| format!("not read, for you may not: {}\n", path.display());
+    for mode in [0o000, 0o100, 0o300] {
+        assert!(check(mode).contains(&named(&directory)), "{mode:o}");
+    }
+    for mode in [0o400, 0o600] {
+        assert!(check(mode).contains(&named(&file)), "{mode:o}");
+    }
+    assert!(!check(0o500).contains("not read"));
+}
+
+/// The command, for whom modes of files hold even if it is root's.
+fn without_privileges(command: &Command) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        return same;
+    }
+    let mut held = Command::new("setpriv");
+    held.args(["--inh-caps=-all", "--bounding-set=-all", "--"]);
+    held.arg(command.get_program()).args(command.get_args());
+    held
 }
 
 #[test]
