@@ -14,6 +14,10 @@ pub enum Kind {
     List,
     /// A comma-separated list of domains, in ASCII; empty means none.
     Domains,
+    /// A host name or address.
+    Host,
+    /// A host name or address; empty means not set.
+    HostOrNone,
     /// A comma-separated list of host names and addresses, one at least.
     Hosts,
     /// A comma-separated list of TCP ports, one at least.
@@ -42,6 +46,8 @@ impl Kind {
             Kind::Domains => {
                 "a comma-separated list of domains in ASCII, as example.net or xn--...".into()
             }
+            Kind::Host => "one host name or address, without white space".into(),
+            Kind::HostOrNone => "one host name or address, without white space, or nothing".into(),
             Kind::Hosts => "one or more host names or addresses, separated by commas".into(),
             Kind::Ports => "one or more whole numbers from 1 to 65535, separated by commas".into(),
             Kind::PortsOrNone => {
@@ -79,7 +85,8 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'s
 }
 
 use Kind::{
-    Bool, Choice, Domains, Hosts, Integer, List, Name, Path, PathOrNone, Ports, PortsOrNone, Text,
+    Bool, Choice, Domains, Host, HostOrNone, Hosts, Integer, List, Name, Path, PathOrNone, Ports,
+    PortsOrNone, Text,
 };
 
 const PORT: Kind = Integer(1, 65_535);
@@ -99,7 +106,7 @@ pub const KEYS: &[Key] = &[
     key("receiver", "tlscert", PathOrNone, ""),
     key("receiver", "tlskey", PathOrNone, ""),
     key("receiver", "sensorname", Text, "shiva"),
-    key("receiver", "hostname", Text, ""),
+    key("receiver", "hostname", HostOrNone, ""),
     key(
         "receiver",
         "personality",
@@ -146,7 +153,7 @@ pub const KEYS: &[Key] = &[
     key("analyzer", "relay", Bool, "False"),
     key("analyzer", "globalcounter", Integer(0, 1_000_000), "30"),
     key("analyzer", "individualcounter", Integer(0, 1_000_000), "3"),
-    key("analyzer", "relayhost", Text, "127.0.0.1"),
+    key("analyzer", "relayhost", Host, "127.0.0.1"),
     key("analyzer", "relayport", PORT, "2500"),
     key("analyzer", "relaymaxrcpt", Integer(1, 1000), "3"),
     key(

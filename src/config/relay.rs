@@ -1,6 +1,6 @@
 //! The relay keys of `[analyzer]`, typed, and what is said about them at every start.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::values::Values;
 use crate::escape;
@@ -53,7 +53,7 @@ impl Relay {
             },
             individual: integer("individualcounter"),
             global: integer("globalcounter"),
-            host: values.text("analyzer", "relayhost").to_owned(),
+            host: without_brackets(values.text("analyzer", "relayhost")).to_owned(),
             port: u16::try_from(integer("relayport")).unwrap_or(0),
             max_recipients: usize::try_from(integer("relaymaxrcpt")).unwrap_or(1),
             deny: values.list("analyzer", "relaydeny"),
@@ -103,6 +103,15 @@ impl Relay {
             ));
         }
     }
+}
+
+/// An address of IPv6 as it stands alone: `[::1]` is how it stands before a port.
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = inner.filter(|inner| inner.parse::<Ipv6Addr>().is_ok());
+    address.unwrap_or(host)
 }
 
 /// Whether a host is surely this machine. Another name may be anybody's tomorrow.

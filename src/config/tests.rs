@@ -74,6 +74,10 @@ fn a_wrong_value_says_all_an_operator_needs() {
         "[receiver]\nlistenport =\n",
         "[receiver]\nlistenhost = ,\n",
         "[receiver]\nlistenhost = 192.0.2.1 192.0.2.2\n",
+        "[receiver]\nhostname = my host\n",
+        "[receiver]\nhostname = mx.example.net, mx.example.org\n",
+        "[analyzer]\nrelayhost =\n",
+        "[analyzer]\nrelayhost = 127.0.0.1 2500\n",
         "[analyzer]\nrelay = maybe\n",
         "[global]\nqueuepath = relative/path\n",
         "[database]\nengine = oracle\n",
@@ -88,6 +92,36 @@ fn a_wrong_value_says_all_an_operator_needs() {
     ] {
         assert!(load(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address() {
+    let relay = |host: &str| {
+        let text = format!("[receiver]\nhostname = {host}\n[analyzer]\nrelayhost = {host}\n");
+        let config = load(&text).unwrap();
+        assert_eq!(config.receiver.hostname, host);
+        config.relay
+    };
+    for host in [
+        "mx_1.example",
+        "localhost",
+        "192.0.2.1",
+        "m\u{fc}ll.example",
+    ] {
+        assert_eq!(relay(host).server(), format!("{host}:2500"));
+    }
+    for host in ["::1", "[::1]"] {
+        assert_eq!(
+            (relay(host).host.as_str(), relay(host).server().as_str()),
+            ("::1", "[::1]:2500")
+        );
+    }
+    let error = load("[analyzer]\nrelayhost = 127.0.0.1 2500\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "shiva.conf:2: [analyzer] relayhost : \"127.0.0.1 2500\" is not allowed; it must be one \
+         host name or address, without white space"
+    );
 }
 
 #[test]

@@ -107,6 +107,8 @@ fn checked(key: &Key, entry: &Entry) -> Result<String, ConfigError> {
         Kind::Text => !value.contains('\n'),
         Kind::List => true,
         Kind::Domains => items(value).all(is_domain),
+        Kind::Host => is_host(value),
+        Kind::HostOrNone => value.is_empty() || is_host(value),
         Kind::Hosts => items(value).count() > 0 && items(value).all(is_host),
         Kind::Ports => items(value).count() > 0 && items(value).all(|item| port(item).is_some()),
         Kind::PortsOrNone => items(value).all(|item| port(item).is_some()),
@@ -147,7 +149,7 @@ fn is_name(value: &str) -> bool {
 
 /// A host name or address: whether it is one of this machine's, the listening will tell.
 fn is_host(item: &str) -> bool {
-    !item.contains(|c: char| c.is_whitespace() || c.is_control())
+    !item.is_empty() && !item.contains(|c: char| c.is_whitespace() || c.is_control() || c == ',')
 }
 
 fn port(item: &str) -> Option<u16> {
