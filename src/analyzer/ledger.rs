@@ -20,7 +20,7 @@
 mod entry;
 mod relays;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -45,6 +45,10 @@ const BATCH_MAX: usize = 2048;
 
 /// How long a message may wait for its batch to be committed.
 const BATCH_AGE: Duration = Duration::from_millis(500);
+
+/// Why a message is set aside whose content the store does not take. It is counted under these words
+/// alone: the store's own, which follow, may be what it would refuse again.
+const REFUSED: &str = "the database refused what stands in this message";
 
 /// What happened to the files of a batch.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ pub struct Ledger {
     began: Instant,
     answers_written: Instant,
     batch_max: usize,
-    refused: HashSet<QueueName>,
+    /// What the store would not take, and its words about it.
+    refused: HashMap<QueueName, String>,
     unreadable: Rarely,
     undeliverable: Rarely,
     undone: Rarely,
@@ -113,7 +118,7 @@ impl Ledger {
             began: Instant::now(),
             answers_written: Instant::now(),
             batch_max: BATCH_MAX,
-            refused: HashSet::new(),
+            refused: HashMap::new(),
             unreadable: Rarely::default(),
             undeliverable: Rarely::default(),
             undone: Rarely::default(),
@@ -144,9 +149,8 @@ impl Ledger {
             self.began = Instant::now();
             self.batch.window = self.window.number();
         }
-        if self.refused.remove(&claim.name) {
-            let reason = "the database refused what stands in this message".to_owned();
-            self.set_aside_unread(&claim, &reason)?;
+        if let Some(words) = self.refused.remove(&claim.name) {
+            self.set_aside_unread(&claim, &format!("{REFUSED}: {words}"), REFUSED)?;
         } else {
             match examination.outcome {
                 Outcome::Spam(spam) => self.enter_spam(&claim, *spam)?,
@@ -160,9 +164,9 @@ impl Ledger {
                     self.patience.until("disk", || {
                         archive.set_aside(name, &message, &reason, envelope.as_deref())
                     })?;
-                    self.count_undeliverable(&claim, received_at, &reason);
+                    self.count_undeliverable(&claim, received_at, &reason, &reason);
                 }
-                Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason)?,
+                Outcome::Unread(reason) => self.set_aside_unread(&claim, &reason, &reason)?,
                 Outcome::Gone => {
                     self.settle(Settled::Done(vec![claim.name]));
                     return Ok(());
@@ -197,16 +201,27 @@ impl Ledger {
         let _ = self.settled.send(settled);
     }
 
-    fn set_aside_unread(&mut self, claim: &Claim, reason: &str) -> Result<(), GaveUp> {
+    fn set_aside_unread(
+        &mut self,
+        claim: &Claim,
+        reason: &str,
+        counted_as: &str,
+    ) -> Result<(), GaveUp> {
         let archive = &mut self.archive;
         self.patience.until("disk", || {
             archive.set_aside_unread(&claim.name, &claim.path, reason)
         })?;
-        self.count_undeliverable(claim, Timestamp::now(), reason);
+        self.count_undeliverable(claim, Timestamp::now(), reason, counted_as);
         Ok(())
     }
 
-    fn count_undeliverable(&mut self, claim: &Claim, received_at: Timestamp, reason: &str) {
+    fn count_undeliverable(
+        &mut self,
+        claim: &Claim,
+        received_at: Timestamp,
+        reason: &str,
+        counted_as: &str,
+    ) {
         let detail = format!("{}: {reason}", claim.name);
         self.patience
             .notifier()
@@ -217,7 +232,7 @@ impl Ledger {
                 "event=message.undeliverable file={file} reason={why} held_back={held_back}"
             );
         }
-        let key = (received_at.date(), reason.to_owned());
+        let key = (received_at.date(), counted_as.to_owned());
         *self.batch.undeliverable.entry(key).or_default() += 1;
     }
 
@@ -243,7 +258,8 @@ impl Ledger {
             })?;
         if let Some(error) = refused {
             if let [only] = self.batch.files.as_slice() {
-                self.refused.insert(only.clone());
+                let words = escape::line(&error.what).into_owned();
+                self.refused.insert(only.clone(), words);
             }
             self.batch_max = (self.claims.len() / 2).max(1);
             let reason = format!("the database refused its content: {error}");
