@@ -3,6 +3,7 @@
 mod authority;
 mod bound_queue;
 mod broker;
+mod completions;
 mod ctph_is_libfuzzy;
 mod cutting;
 mod dialogue;
