@@ -34,10 +34,7 @@ const STEM_MAX: usize = 255 - ".".len() - ".reason".len();
 
 /// The directories that files are kept in, and what is not yet durable there.
 pub struct Archive {
-    rawspam: Root,
-    attachment: Root,
-    inline: Root,
-    undeliverable: Root,
+    roots: Roots,
     sent: Sent,
     /// Files written under a temporary name, by the name they get.
     copies: HashMap<PathBuf, PathBuf>,
@@ -45,6 +42,32 @@ pub struct Archive {
     links: Vec<PathBuf>,
     /// Directories with new names.
     directories: BTreeSet<PathBuf>,
+}
+
+/// Where files are kept, by their kind.
+struct Roots {
+    rawspam: Root,
+    attachment: Root,
+    inline: Root,
+    undeliverable: Root,
+}
+
+impl Roots {
+    /// Syncs these paths, as [`Root::sync`] does, root by root.
+    fn sync(
+        &mut self,
+        paths: &[&PathBuf],
+        each: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        [
+            &mut self.rawspam,
+            &mut self.attachment,
+            &mut self.inline,
+            &mut self.undeliverable,
+        ]
+        .into_iter()
+        .try_for_each(|root| root.sync(paths, &each))
+    }
 }
 
 /// A directory with all below it.
@@ -98,20 +121,17 @@ impl Root {
     }
 }
 
-/// The first `bytes` of a text, fewer where a character would be split.
-fn cut(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
-}
-
 impl Archive {
     /// The archive of a configuration, its missing directories made.
     pub fn open(config: &Config) -> io::Result<Archive> {
         let paths = &config.analyzer;
         Ok(Archive {
-            rawspam: Root::open(&paths.rawspampath)?,
-            attachment: Root::open(&paths.attachpath)?,
-            inline: Root::open(&paths.inlinepath)?,
-            undeliverable: Root::open(&paths.undeliverable_path)?,
+            roots: Roots {
+                rawspam: Root::open(&paths.rawspampath)?,
+                attachment: Root::open(&paths.attachpath)?,
+                inline: Root::open(&paths.inlinepath)?,
+                undeliverable: Root::open(&paths.undeliverable_path)?,
+            },
             sent: Sent::new(&config.hpfeeds.spam_path, &config.hpfeeds.attach_path),
             copies: HashMap::new(),
             links: Vec::new(),
@@ -127,7 +147,7 @@ impl Archive {
         file: &Path,
         content: &[u8],
     ) -> io::Result<PathBuf> {
-        let directory = self.shelf(&self.rawspam.path.clone(), id)?;
+        let directory = self.shelf(&self.roots.rawspam.path.clone(), id)?;
         let target = directory.join(format!("{id}.{window}.eml"));
         if Archive::link(file, &target)? {
             self.linked(target.clone());
@@ -145,9 +165,9 @@ impl Archive {
             return Ok(sent);
         }
         let root = if inline {
-            &self.inline
+            &self.roots.inline
         } else {
-            &self.attachment
+            &self.roots.attachment
         };
         let target = self.shelf(&root.path.clone(), sha256)?.join(sha256);
         if target.exists() {
@@ -178,8 +198,11 @@ impl Archive {
     }
 
     fn undeliverable(&self, name: &QueueName, ending: &str) -> PathBuf {
-        let stem = cut(name.unique(), STEM_MAX);
-        self.undeliverable.path.join(format!("{stem}.{ending}"))
+        let stem = name.stem(STEM_MAX);
+        self.roots
+            .undeliverable
+            .path
+            .join(format!("{stem}.{ending}"))
     }
 
     /// Sets a file aside that is not to be read: a hard link, or a copy made piece by piece. What
@@ -205,17 +228,9 @@ impl Archive {
     /// the files are to be given up ([`Archive::forget`]) and written again.
     pub fn sync(&mut self) -> io::Result<()> {
         let written: Vec<&PathBuf> = self.copies.values().chain(&self.links).collect();
-        let roots = [
-            &mut self.rawspam,
-            &mut self.attachment,
-            &mut self.inline,
-            &mut self.undeliverable,
-        ];
-        for root in roots {
-            root.sync(&written, |path| {
-                File::open(path).and_then(|file| file.sync_all())
-            })?;
-        }
+        self.roots.sync(&written, |path| {
+            File::open(path).and_then(|file| file.sync_all())
+        })?;
         self.links.clear();
         while let Some((target, temporary)) = self.copies.iter().next() {
             if temporary.exists() {
@@ -225,15 +240,7 @@ impl Archive {
             self.copies.remove(&target);
         }
         let directories: Vec<&PathBuf> = self.directories.iter().collect();
-        let roots = [
-            &mut self.rawspam,
-            &mut self.attachment,
-            &mut self.inline,
-            &mut self.undeliverable,
-        ];
-        for root in roots {
-            root.sync(&directories, sync_directory)?;
-        }
+        self.roots.sync(&directories, sync_directory)?;
         self.directories.clear();
         Ok(())
     }

@@ -91,6 +91,12 @@ impl QueueName {
             .map_or(&self.0, |(unique, _)| unique)
     }
 
+    /// Of what identifies the mail the first `bytes`, fewer where a character would be split. It
+    /// stands at the beginning of a name of ours, before what an old name said.
+    pub fn stem(&self, bytes: usize) -> &str {
+        cut(self.unique(), bytes)
+    }
+
     /// Reads the name's form.
     pub fn form(&self) -> Form {
         parse(&self.0).unwrap_or(Form::Foreign)
@@ -215,11 +221,7 @@ impl Default for Namer {
 
 /// The first `bytes` of a text, fewer where a character would be split.
 fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
 
 #[cfg(test)]

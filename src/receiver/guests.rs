@@ -127,24 +127,14 @@ impl Drop for Guest {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn who_has_gone_leaves_nothing() {
-        let second = Duration::from_secs(1);
         let limits = Limits {
             sessions: 3,
             sessions_per_address: 2,
-            greet: second,
-            idle: second,
-            command: second,
-            data: second,
-            rate: 0,
-            rate_grace: second,
-            memory: 1 << 30,
-            disk_free: 0,
+            ..Limits::wide()
         };
         let guests = Arc::new(Guests::new());
         let admit = |address: &str| guests.admit(&limits, address.parse().unwrap());

@@ -139,6 +139,26 @@ impl Limits {
     }
 }
 
+#[cfg(test)]
+impl Limits {
+    /// Limits that no test meets, but for those that it sets.
+    pub fn wide() -> Limits {
+        let day = Duration::from_secs(86_400);
+        Limits {
+            sessions: 1000,
+            sessions_per_address: 1000,
+            greet: day,
+            idle: day,
+            command: day,
+            data: day,
+            rate: 0,
+            rate_grace: day,
+            memory: 1 << 30,
+            disk_free: 0,
+        }
+    }
+}
+
 /// Who counts as one client: an address, and of IPv6 the /64 that one customer has for himself.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -254,18 +274,11 @@ mod tests {
     #[test]
     fn a_network_has_the_part_of_memory_that_it_has_of_sessions() {
         let share = |sessions, sessions_per_address, memory| {
-            let second = Duration::from_secs(1);
             let limits = Limits {
                 sessions,
                 sessions_per_address,
-                greet: second,
-                idle: second,
-                command: second,
-                data: second,
-                rate: 0,
-                rate_grace: second,
                 memory,
-                disk_free: 0,
+                ..Limits::wide()
             };
             limits.share()
         };

@@ -331,6 +331,17 @@ fn a_disk_with_too_little_room() {
     limited.counted("no_room");
 }
 
+/// A client that has named so many recipients of 1,900 bytes, or as many as it could before the
+/// first refusal.
+fn addressing(limited: &Limited, recipients: usize) -> (Client, Option<String>) {
+    let mut client = limited.client();
+    client.say("MAIL FROM:<a@b>");
+    let recipient = format!("RCPT TO:<{}@d>", "x".repeat(1900));
+    let mut replies = (0..recipients).map(|_| client.say(&recipient));
+    let refusal = replies.find(|reply| !reply.starts_with("250 "));
+    (client, refusal)
+}
+
 #[test]
 fn memory() {
     let limited = Limited::with("maxmemory : 1048576");
@@ -338,12 +349,8 @@ fn memory() {
     let mut message = sending(&limited);
     let mut envelopes: Vec<Client> = Vec::new();
     let full = "452 4.3.1 Insufficient system storage\r\n";
-    let name = "x".repeat(1900);
     let refusal = (0..20).find_map(|_| {
-        let mut client = limited.client();
-        client.say("MAIL FROM:<a@b>");
-        let replies = (0..100).map(|_| client.say(&format!("RCPT TO:<{name}@d>")));
-        let refusal = replies.into_iter().find(|reply| !reply.starts_with("250 "));
+        let (client, refusal) = addressing(&limited, 100);
         envelopes.push(client);
         refusal
     });
@@ -366,15 +373,9 @@ fn memory() {
 fn memory_that_one_address_may_take() {
     // A quarter, as of the sessions.
     let limited = Limited::with("maxmemory : 8388608");
-    let name = "x".repeat(1900);
     let mut envelopes = Vec::new();
     while limited.greeting() != TURNED_AWAY {
-        let mut client = limited.client();
-        client.say("MAIL FROM:<a@b>");
-        for _ in 0..100 {
-            client.say(&format!("RCPT TO:<{name}@d>"));
-        }
-        envelopes.push(client);
+        envelopes.push(addressing(&limited, 100));
         assert!(envelopes.len() < 20);
     }
     let mut other = limited.client_from([127, 0, 0, 2]);
@@ -387,17 +388,12 @@ fn memory_that_one_address_may_take() {
 fn what_is_kept_for_the_session_log_is_memory_too() {
     let limited = Limited::with("maxmemory : 1048576");
     // Each holds the names of its recipients until the message is whole.
-    let name = "x".repeat(1900);
     let sending: Vec<Client> = (0..20)
         .map_while(|_| {
             if limited.greeting() == TURNED_AWAY {
                 return None;
             }
-            let mut client = limited.client();
-            client.say("MAIL FROM:<a@b>");
-            for _ in 0..40 {
-                client.say(&format!("RCPT TO:<{name}@d>"));
-            }
+            let (mut client, _) = addressing(&limited, 40);
             client.say("DATA");
             Some(client)
         })
@@ -409,16 +405,8 @@ fn what_is_kept_for_the_session_log_is_memory_too() {
 #[test]
 fn recipients_wait_on_the_disk_for_the_message() {
     let limited = Limited::with("");
-    let mut client = limited.client();
-    client.say("MAIL FROM:<a@b>");
-    let name = "x".repeat(1900);
-    for _ in 0..50 {
-        assert!(
-            client
-                .say(&format!("RCPT TO:<{name}@d>"))
-                .starts_with("250 ")
-        );
-    }
+    let (mut client, refusal) = addressing(&limited, 50);
+    assert_eq!(refusal, None);
     assert!(client.say("DATA").starts_with("354 "));
     let files = || fs::read_dir(limited.rig.path("queue/tmp")).unwrap().count();
     wait_until("they are on the disk", || files() == 1);
