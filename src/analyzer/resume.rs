@@ -9,12 +9,13 @@ use super::threads::no_thread;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::queue::Maildir;
+use crate::relay::policy::KNOWN_PROBES_MAX;
 use crate::relay::{KnownProbes, Relaying};
 use crate::store::{Engine, WindowStore};
 use crate::timestamp::Timestamp;
 
-/// The ledger with the open window, as it was left: what a death interrupted is settled first. Of the
-/// recipients that tests of the relay were sent to, those that the window knows are `known` after it.
+/// The ledger with the open window, as it was left: what a death interrupted is settled first. The
+/// recipients that tests of the relay were sent to are `known` after it.
 pub(super) fn resume(
     config: &Config,
     stores: &dyn Engine,
@@ -31,6 +32,14 @@ pub(super) fn resume(
     }
     settle_interrupted(windows.as_mut(), patience)?;
     for recipient in patience.until("database", || windows.probe_recipients())? {
+        known.add(&recipient);
+    }
+    // Before the first mail is judged. Where the main store is away nobody waits: those who take
+    // windows in learn them as soon as it is back.
+    let of_main = stores
+        .main()
+        .and_then(|mut main| main.probe_recipients(KNOWN_PROBES_MAX));
+    for recipient in of_main.unwrap_or_default() {
         known.add(&recipient);
     }
     let relaying = Relaying::start(&config.relay, &config.queuepath, known.clone());

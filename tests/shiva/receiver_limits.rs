@@ -286,13 +286,13 @@ fn a_message_whose_chunks_drip_in() {
     client.say("MAIL FROM:<a@b>");
     client.say("RCPT TO:<c@d>");
     let mut replies = Vec::new();
-    loop {
+    while replies.len() < 200 {
         client.send(b"BDAT 2000\r\n");
         client.send(&[b'x'; 2000]);
-        match client.reply() {
-            Some(reply) => replies.push(reply),
-            None => break,
-        }
+        let Some(reply) = client.reply() else {
+            break;
+        };
+        replies.push(reply);
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(replies.pop().unwrap(), TIMEOUT);
